@@ -1,8 +1,8 @@
 """`nox -s fuzz`: random files, calls and kills that must never crash or hang a command.
 
 A target is a public function in `packages/*/fuzz/GROUP.py` that takes a `Case`. Each call ends in one of
-three ways: it returns (accepted: whatever it asserts holds), it raises what the module's `refuses` knows as a
-refusal in one sentence, or it failed. Crashes, hangs, and memory or time beyond the limits are failures too.
+three ways: it returns (accepted: its assertions hold), it raises a one-sentence error that the module's
+`refuses` recognises (refused), or it fails. Crashes, hangs and exceeded memory or time limits are failures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 GROUPS = ("readers", "tables", "speech", "calls", "files", "pairs", "commands", "kill")
 ROOT = Path(__file__).resolve().parents[2]
 SHARES = {"files": 2.0, "pairs": 2.0, "commands": 3.0, "kill": 5.0}
-"""Groups with slow cases, and the factor by which their targets get more time."""
+"""Groups with slow cases, whose targets get this many times the time of others."""
 
 
 @dataclass
@@ -36,20 +36,20 @@ class Target:
     work: Path
     outcomes: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """By kind of failure: how many, and the first message."""
+    """By kind of failure: the number of failures, and the first message."""
 
     @property
     def title(self) -> str:
-        """Package, group and name."""
+        """The package, group and name."""
         return f"{self.path.parent.parent.name} {self.path.stem} {self.name}"
 
     @property
     def share(self) -> float:
-        """The share of the time."""
+        """The target's share of the time, relative to other targets."""
         return SHARES.get(self.path.stem, 1.0)
 
     def run(self, seed: int, seconds: float) -> None:
-        """Run cases in other processes, a new one after each crash."""
+        """Run cases in a separate process, restarted after each crash."""
         self.work.mkdir(parents=True)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 1:
@@ -86,7 +86,7 @@ class Target:
 
 
 def targets(only: list[str], work: Path) -> list[Target]:
-    """Find the public functions of all target files whose group or name is wanted."""
+    """Find the targets, limited to the groups or names in `only` if it is not empty."""
     found = []
     for path in (path for group in GROUPS for path in sorted(ROOT.glob(f"packages/*/fuzz/{group}.py"))):
         functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
@@ -104,9 +104,9 @@ def _takes_a_case(function: ast.FunctionDef) -> bool:
 def main() -> int:
     """Run all targets for the given time, print the outcomes, and return 1 after a failure."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
-    parser.add_argument("--minutes", type=float, default=10, help="for everything; default: 10")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")
-    only = f"targets, or {', '.join(GROUPS)}"
+    parser.add_argument("--minutes", type=float, default=10, help="total time; default: 10")
+    parser.add_argument("--seed", type=int, default=0, help="random seed; default: 0")
+    only = f"names of targets, or of groups: {', '.join(GROUPS)}"
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=only)
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="sru-fuzz-"))
@@ -118,7 +118,7 @@ def main() -> int:
     workers = min(os.cpu_count() or 1, 4)
     second = 60 * options.minutes * workers / sum(target.share for target in chosen)
     with ThreadPoolExecutor(workers) as pool:
-        # The longest first, so that all finish together.
+        # Longest first, so that all finish at about the same time.
         for target in sorted(chosen, key=lambda target: -target.share):
             pool.submit(target.run, options.seed, second * target.share)
     return report(chosen, options.seed, work)

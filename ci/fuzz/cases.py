@@ -1,4 +1,4 @@
-"""The tools of a target: a folder, values drawn by hypothesis, and hostile variants of files."""
+"""The tools of a target: a folder, values drawn by hypothesis, and mutations of files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BYTES = (b"\0", b"\xff", b"\xef\xbb\xbf", b"\n", b"\r\n", b" ", b'"', b"{", b"]"
 
 
 class Refused(Exception):  # noqa: N818
-    """A command refused its input as it should."""
+    """A command refused its input correctly."""
 
 
 class Case:
     """One call of a target.
 
     Args:
-        data: Draws the values.
+        data: The source of drawn values.
         folder: An empty folder for the case's files, kept if the target fails.
-        samples: Files created by `prepare` of the target's module, for all cases; copy, do not change them.
+        samples: Files created by the module's `prepare` for all cases; copy them, do not change them.
     """
 
     def __init__(self, data: Any, folder: Path, samples: Path) -> None:
@@ -36,7 +36,7 @@ class Case:
         self._log.write_text("")
 
     def draw(self, strategy: st.SearchStrategy[Any], label: str = "") -> Any:
-        """Draw a value, and note it for the report."""
+        """Draw a value and add it to the report."""
         value = self._data.draw(strategy)
         self.note(f"{label} = {value!r}" if label else repr(value))
         return value
@@ -47,11 +47,11 @@ class Case:
             file.write(text[:2000] + "\n")
 
     def random(self) -> random.Random:
-        """Return a random generator, for cases that would need thousands of draws."""
+        """Return a random generator, for cases that need thousands of random numbers."""
         return random.Random(self.draw(st.integers(0, 2**32 - 1), "seed"))
 
     def copy(self, name: str) -> Path:
-        """Copy a file or folder of the samples into the folder of the case."""
+        """Copy a file or folder from the samples into the case's folder."""
         source, target = self.samples / name, self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -59,14 +59,14 @@ class Case:
         return Path(shutil.copy(source, target))
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write a file of the case."""
+        """Write a file into the case's folder."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return path
 
     def damage(self, folder: Path) -> None:
-        """Mutate one of the files in a folder: its bytes or, for JSON, possibly one of its values."""
+        """Mutate a file in a folder: its bytes or, for JSON, possibly one of its values."""
         names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != ".lock")
         path = folder / self.draw(st.sampled_from(names), "file")
         content, chance = path.read_bytes(), self.random()
@@ -77,7 +77,7 @@ class Case:
 
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
-    """Return bytes with one to four random edits: flips, cuts, repeats, insertions, a truncated end."""
+    """Return bytes after one to four random edits: bit flips, cuts, repeats, insertions or truncations."""
     result = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         start = chance.randrange(len(result) + 1)
@@ -117,7 +117,7 @@ def mutated_tree(tree: Any, chance: random.Random, hostile: Callable[[random.Ran
 
 
 def hostile_value(chance: random.Random, value: Any = None) -> Any:
-    """Return a plain value that is unlikely to be what a reader expects in place of `value`."""
+    """Return a value that a reader is unlikely to expect in place of `value`."""
     kinds = [
         lambda: chance.choice(NUMBERS),
         lambda: chance.choice(TEXTS),
@@ -130,7 +130,7 @@ def hostile_value(chance: random.Random, value: Any = None) -> Any:
 
 
 def nested(depth: int) -> Any:
-    """Return a list in a list in a list."""
+    """Return a list nested to a depth."""
     result: list[Any] = []
     for _ in range(depth):
         result = [result]
@@ -138,7 +138,7 @@ def nested(depth: int) -> Any:
 
 
 def dump_json(value: Any) -> bytes:
-    """Write JSON by hand if it is nested too deeply for `json`."""
+    """Encode as JSON; if the value is nested too deeply for `json`, return deeply nested lists instead."""
     try:
         return json.dumps(value).encode("utf-8", "surrogatepass")
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Runs the cases of one target in this process; started by `__main__`, which survives failures here."""
+"""Runs the cases of one target; a separate process, so that `__main__` survives crashes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 SECONDS = 5.0
-"""The default limit on the processor time of a case."""
+"""The default limit on the processor time of a case, in seconds."""
 MEMORY = 1 << 30
-"""The limit on the memory of a case, in addition to importing its module."""
+"""The default limit on the memory of a case in bytes, in addition to the memory of its imported module."""
 LONGEST_MESSAGE = 500
 CASES_AT_A_TIME = 50
 
 
 class TimeIsUp(KeyboardInterrupt):
-    """Ends a run; hypothesis lets it pass."""
+    """Ends a run; hypothesis does not catch it."""
 
 
 def load(path: Path) -> ModuleType:
-    """Import a file of targets, which may import its neighbours."""
+    """Import a file of targets, which may import files from its folder."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -48,7 +48,7 @@ def load(path: Path) -> ModuleType:
 
 @contextlib.contextmanager
 def limited(module: ModuleType) -> Iterator[None]:
-    """Limit time and memory of the block: a hang ends the process and leaves all stacks in crash.txt."""
+    """Limit the time and memory of the block; a hang ends the process and dumps all stacks to crash.txt."""
     seconds = getattr(module, "SECONDS", SECONDS)
     faulthandler.dump_traceback_later(4 * seconds + 30, exit=True, file=sys.__stderr__)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
@@ -78,7 +78,7 @@ def outcome(module: ModuleType, target: Callable[[Case], None], case: Case) -> d
         if isinstance(error, Refused) or module.refuses(error):
             if len(message) <= LONGEST_MESSAGE and "\n" not in message.strip():
                 return {"outcome": "refused", "kind": "", "message": message}
-            kind = "a message of several lines" if "\n" in message.strip() else "a long message"
+            kind = "a multi-line message" if "\n" in message.strip() else "a long message"
         else:
             kind = type(error).__name__
             if isinstance(error, AssertionError):
@@ -90,7 +90,7 @@ def outcome(module: ModuleType, target: Callable[[Case], None], case: Case) -> d
 
 
 def place(error: BaseException) -> str:
-    """Name the innermost place in our packages in an exception's traceback."""
+    """Return the innermost file and line of our packages in an exception's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "/sru_" in frame.filename]
     ours = ours or [frame for frame in frames if "/packages/" in frame.filename] or frames
@@ -98,7 +98,7 @@ def place(error: BaseException) -> str:
 
 
 def run(path: Path, name: str, work: Path, *, first_seed: int, seconds: float) -> None:
-    """Run cases for some seconds and write each outcome as a line of results.jsonl."""
+    """Run cases for some seconds and append each outcome to results.jsonl."""
     module = load(path)
     samples = prepared(module, work.parent / f"samples-{path.parent.parent.name}")
     target = getattr(module, name)
@@ -134,7 +134,7 @@ def run(path: Path, name: str, work: Path, *, first_seed: int, seconds: float) -
 
 
 def keep(work: Path, kind: str) -> None:
-    """Keep the files of a failed case, if they are the smallest of their kind."""
+    """Keep the files of a failed case if they are the smallest of this kind of failure."""
     kept = work / "failed" / hashlib.sha256(kind.encode()).hexdigest()[:8]
     if kept.exists() and size(kept) <= size(work / "case") + (work / "case.txt").stat().st_size:
         return
@@ -144,12 +144,12 @@ def keep(work: Path, kind: str) -> None:
 
 
 def size(folder: Path) -> int:
-    """Return the size of all files in a folder."""
+    """Return the total size of all files in a folder."""
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
 
 
 def prepared(module: ModuleType, samples: Path) -> Path:
-    """Have one process create the samples of a package."""
+    """Create the samples of a module once, for all processes."""
     samples.mkdir(exist_ok=True)
     done = samples / f".{module.__name__}"
     with samples.with_suffix(".lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""Predictions for a CUDA kernel from machine code, bytes and the vendors' figures; nothing is timed."""
+"""Predictions for a CUDA kernel from its machine code, bytes moved and vendors' figures, without timing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from support.cuda_kernels import CudaKernel
 PACKAGE = Path(__file__).resolve().parents[1]
 WARP = 32
 BLOCK = 128
-SCHEDULERS = 4  # of a multiprocessor; each issues one instruction per cycle
-REGISTERS = 65_536  # of a multiprocessor, on every architecture here
+SCHEDULERS = 4  # per multiprocessor; each issues one instruction per cycle
+REGISTERS = 65_536  # per multiprocessor, on every architecture here
 REGISTER_UNIT = 256  # registers are allocated to a warp in multiples of this
-RESERVED = 1024  # bytes of shared memory that a block takes in addition to its own, from 8.0 on
-NANOSECONDS = (600, 1000)  # until global memory answers; an assumption
+RESERVED = 1024  # bytes of shared memory that CUDA reserves per block, since compute capability 8.0
+NANOSECONDS = (600, 1000)  # assumed latencies of global memory
 SHAPES = ((128, 32, 512), (512, 16, 256), (1024, 1, 1024), (256, 32, 1024))  # (T, B, D)
 HEAD = 64  # keys and values of a gated linear head
 Row = Mapping[str, Any]
@@ -71,7 +71,7 @@ GPUS = (
 
 
 def latencies(architecture: str) -> dict[str, float]:
-    """NANOSECONDS in cycles of the GPU of an architecture, and 0 for memory that answers at once."""
+    """NANOSECONDS in clock cycles of an architecture's GPU, and 0 for memory without latency."""
     clocks = [gpu.clock for gpu in GPUS if gpu.architecture == architecture]
     return {"0 ns": 0.0, **{f"{time} ns": time * 1e-9 * clock for clock in clocks for time in NANOSECONDS}}
 
@@ -90,7 +90,7 @@ def kernel_of(row: Row) -> CudaKernel:
 
 
 def threads_per_block(kernel: CudaKernel) -> int:
-    """Of the largest block."""
+    """The number of threads of the largest block."""
     return BLOCK if kernel.threads == 1 else WARP * kernel.threads
 
 
@@ -113,7 +113,7 @@ def resident_warps(row: Row) -> int:
 def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int], gpu: Gpu) -> Row:
     """The kernel that the launcher uses for dense arrays of a shape, by the rules of `launch.cpp`.
 
-    Small blocks have the figures of longer rings.
+    If the launcher uses small blocks, the row has the figures of their longer rings.
     """
     length, batch, size = shape
     columns = batch * size
@@ -144,10 +144,10 @@ def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int],
 class Prediction:
     """Bounds on the time of a kernel, in seconds."""
 
-    memory: float  # the bytes at the full bandwidth
-    issue: float  # the instructions of all warps of the busiest multiprocessor
-    latency: float  # a warp that waits for global memory as the machine code says
-    chain: float  # the same if memory answered at once: what a step takes from state to state
+    memory: float  # moving the bytes at full bandwidth
+    issue: float  # issuing the instructions of all warps of the busiest multiprocessor
+    latency: float  # a warp that waits for global memory where the machine code waits
+    chain: float  # the same without memory latency: the dependency chain from state to state
 
     @property
     def fraction(self) -> float:
@@ -171,7 +171,7 @@ def predict(row: Row, shape: Sequence[int], gpu: Gpu, latency: str) -> Predictio
     columns = batch * size
     warps = columns / (WARP * kernel.columns) * kernel.threads
     turns = max(1.0, warps / (resident_warps(row) * gpu.multiprocessors))
-    groups = math.ceil(columns / (WARP * kernel.columns) / gpu.multiprocessors)  # of columns, where most are
+    groups = math.ceil(columns / (WARP * kernel.columns) / gpu.multiprocessors)  # on the busiest one
     per_scheduler = groups / SCHEDULERS if kernel.threads > 1 else math.ceil(groups / SCHEDULERS)
     moved = kernel.read() + kernel.written()
     step = length / gpu.clock
@@ -184,7 +184,7 @@ def predict(row: Row, shape: Sequence[int], gpu: Gpu, latency: str) -> Predictio
 
 
 def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
-    """How much a multiprocessor has requested and not yet used, on average over the GPU."""
+    """KiB that a multiprocessor has in flight, averaged over the GPU."""
     kernel = kernel_of(row)
     _, batch, size = shape
     resident = resident_warps(row) * WARP * kernel.columns / kernel.threads
@@ -193,10 +193,10 @@ def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
 
 
 def gated_blocks(row: Row) -> int:
-    """Blocks of a gated linear kernel per multiprocessor for such a head, at least.
+    """The minimum number of blocks of a gated linear kernel per multiprocessor, for K = V = HEAD.
 
-    As many as registers and shared memory allow. A block takes at most 48 KiB of shared memory; 34 KiB plus
-    its copies if backward multiplies on tensor cores.
+    Registers and shared memory limit it. A block uses at most 48 KiB of shared memory, or 34 KiB plus its
+    copies in backward on tensor cores.
     """
     kernel = kernel_of(row)
     limits = MULTIPROCESSORS[row["architecture"]]
@@ -207,5 +207,5 @@ def gated_blocks(row: Row) -> int:
 
 
 def gated_kibibytes_ahead(row: Row) -> float:
-    """How much such a multiprocessor has requested and not yet used: the next chunk of each block."""
+    """KiB that a multiprocessor has in flight in a gated linear kernel: the next chunk of each block."""
     return gated_blocks(row) * kernel_of(row).chunk_bytes(HEAD, HEAD) / 1024

@@ -130,7 +130,7 @@ def page(facts: Row, rows: Sequence[Row], measured: Row | None) -> Iterator[str]
     Args:
         facts: The compiler and the machine.
         rows: One row per kernel and architecture.
-        measured: What `gpu_report.py` wrote, if it has ever run.
+        measured: The results of `gpu_report.py`, if it has been run.
     """
     few, enough = (constant("runtime/cuda/launch.cpp", name) for name in ("few_columns", "enough_threads"))
     yield "# The CUDA kernels\n"

@@ -2,8 +2,8 @@
 
 python packages/sru-kernels/benchmarks/cuda_report.py [--out docs/benchmarks] [--jobs 2]
 
-Nothing runs on a GPU: ptxas reports registers, spills and shared memory, nvdisasm prints the machine code,
-and the rest is computed from them.
+No GPU is needed: ptxas reports registers, spills and shared memory, nvdisasm prints the machine code, and all
+other figures are computed from these.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def main() -> None:
         "--out", type=Path, default=PACKAGE.parents[1] / "docs/benchmarks", help="folder of the report"
     )
     parser.add_argument("--nvcc", default=os.environ.get("CUDACXX", "nvcc"), help="the compiler")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many files to compile at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of files to compile at once")
     arguments = parser.parse_args()
     nvcc = shutil.which(arguments.nvcc)
     if nvcc is None:
-        sys.exit(f"cuda_report: {arguments.nvcc} is not found; install the CUDA toolkit or pass --nvcc")
+        sys.exit(f"cuda_report: {arguments.nvcc} was not found; install the CUDA toolkit or pass --nvcc")
     rows = compile_all(nvcc, arguments.jobs)
     facts = machine(nvcc)
     text = json.dumps({"machine": facts, "kernels": rows}, indent=1)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def compile_all(nvcc: str, jobs: int) -> list[Row]:
-    """One row for every kernel and architecture."""
+    """One row per kernel and architecture."""
     files = sorted(PACKAGE.glob("src/cells/*/cuda_*.cu"))
     work = [(file, architecture) for architecture in MULTIPROCESSORS for file in files]
     with ThreadPoolExecutor(jobs) as pool:
@@ -76,7 +76,7 @@ def compile_all(nvcc: str, jobs: int) -> list[Row]:
 def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
     """The rows of the kernels in one file."""
     include = ("-I", str(PACKAGE / "include"), "-I", str(PACKAGE / "src"))
-    # The flags of cmake/cuda.cmake; the tests compare its build with the report.
+    # The flags of cmake/cuda.cmake; tests compare the build with the report.
     flags = ("-std=c++17", "-O3", "-fmad=false", "-DSRU_KERNELS_VARIANT=device", "-Xptxas", "-v")
     with tempfile.TemporaryDirectory() as folder:
         cubin = str(Path(folder) / "kernels.cubin")
@@ -89,7 +89,7 @@ def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
 
 
 def run(*command: str) -> str:
-    """What a command prints; ends the program if it fails."""
+    """Run a command and return its output; exit if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"cuda_report: {' '.join(command)}\n{done.stdout}")
@@ -120,7 +120,7 @@ def ptxas_rows(text: str) -> Iterator[tuple[str, Row]]:
 
 
 def figures(code: Code, row: Row, architecture: str) -> Row:
-    """What the machine code does; nothing for kernels that need cp.async on architectures before 8.0."""
+    """Figures of the machine code; none for kernels that need cp.async on architectures before 8.0."""
     kernel = CudaKernel(**row["kernel"])
     has_copies = int(architecture) >= 80
     if kernel.function.startswith("gated_linear_"):

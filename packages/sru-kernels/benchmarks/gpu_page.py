@@ -10,7 +10,7 @@ NOT_MEASURED = "not measured"
 LSTM = "cuDNN LSTM layer"
 RECURRENCE, LAYER = "SRU recurrence, kernels", "SRU layer, kernels"
 GOALS = (
-    # What, shape, the least, and how to say it.
+    # Name, shape, minimum, format.
     ("bandwidth of the recurrence, forward, against a copy", (256, 32, 1024), 0.85, "{:.0%}"),
     ("layer against cuDNN's LSTM, forward and backward", (128, 32, 512), 10.0, "{:.1f} times"),
 )
@@ -59,7 +59,7 @@ def reached(result: Result, what: str, shape: tuple[int, int, int], dtype: str) 
 
 
 def summary(result: Result | None, shapes: Sequence[tuple[int, int, int]]) -> Iterator[str]:
-    """A short table for a page that may be written on a machine without a GPU."""
+    """A short table for a page that may be generated on a machine without a GPU."""
     gpu = "" if result is None else f" on {result['machine']['gpu']}"
     yield f"| (T, B, D), dtype | forward bandwidth as a share of a copy's{gpu} | layer against cuDNN's LSTM |"
     yield "| --- | --- | --- |"

@@ -3,10 +3,10 @@
 python packages/sru-kernels/benchmarks/gpu_report.py [--out docs/benchmarks]
 
 Needs sru-kernels (a wheel with CUDA), sru-nn and torch; the tests also need pytest, hypothesis and numpy, and
-the bytes per kernel need ncu. If something is missing, its rows say so. No network is used.
+the bytes per kernel need ncu. If something is missing, the report says so. No network is used.
 
-First the tests marked gpu run, then the recurrence and layers are timed against cuDNN's LSTM and GRU, the
-Triton backend and the bandwidth of a copy. Writes `gpu.json` and `gpu.md`.
+Runs the tests marked gpu, then times the recurrence and layers against cuDNN's LSTM and GRU, the Triton
+backend and the bandwidth of a copy. Writes `gpu.json` and `gpu.md`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gpu_page import page
 ROOT = Path(__file__).resolve().parents[3]
 DTYPES = ("float32", "bfloat16")
 MINUTES = 9.0
-TESTS = 240  # seconds for the tests, at most
+TESTS = 240  # time limit of the tests in seconds
 METRICS = {
     "dram__bytes_read.sum": "read",
     "dram__bytes_write.sum": "written",
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def problem() -> str | None:
-    """Why nothing can be measured here, or None."""
+    """The reason why nothing can be measured on this machine, or None."""
     for name in ("torch", "sru_nn", "sru_kernels"):
         if importlib.util.find_spec(name) is None:
             return f"the package {name.replace('_', '-')} is not installed"
@@ -115,11 +115,11 @@ def machine() -> dict[str, str]:
 
 
 def run_tests() -> str:
-    """Pytest's last line for the tests marked gpu."""
+    """Run the tests marked gpu; return pytest's last line."""
     missing = [name for name in ("pytest", "hypothesis", "numpy") if importlib.util.find_spec(name) is None]
     if missing:
         return f"not run: {', '.join(missing)} not installed"
-    # The repository's settings need more plugins.
+    # Without the repository's settings, which need more plugins.
     options = ("-m", "gpu", "-q", "--import-mode=importlib", "--continue-on-collection-errors")
     plugins = ("-p", "no:cacheprovider", "-p", "no:randomly")
     folders = [str(ROOT / "packages" / name / "tests") for name in ("sru-kernels", "sru-nn")]
@@ -150,7 +150,7 @@ def measure(end: float) -> Row:
                 try:
                     for what, call in prepare().items():
                         row[what] = clock(call)
-                except Exception as error:  # of a contender that does not run here, or not with this dtype
+                except Exception as error:  # the contender does not support this machine or dtype
                     row["reason"] = first_line(error)
                 if "recurrence" in name:
                     row["bytes"] = bytes_moved(shape, dtype)
@@ -170,7 +170,7 @@ def profile(shape: Shape, dtype: str) -> None:
 
 
 def profiles(end: float) -> list[Row] | str:
-    """What ncu counts for each kernel, or why nothing was counted."""
+    """The figures of ncu for each kernel, or the reason why there are none."""
     ncu = shutil.which("ncu")
     if ncu is None:
         return "ncu is not on the path"

@@ -21,14 +21,14 @@ FEWEST, MOST = 5, 100
 
 
 class Clock:
-    """Times calls on the device, each with cold caches and with the device busy until the call starts."""
+    """Times calls on the device, with cold caches and the device busy until each call starts."""
 
     def __init__(self) -> None:
         self._flush = torch.empty(LARGER_THAN_CACHES, dtype=torch.uint8, device=DEVICE)
 
     def __call__(self, call: Call) -> dict[str, float]:
         """The median and the quartiles, in seconds."""
-        for _ in range(3):  # the first compiles and chooses algorithms
+        for _ in range(3):  # the first call compiles and selects algorithms
             call()
         once = self._seconds(call)
         times = [self._seconds(call) for _ in range(max(FEWEST, min(MOST, int(SECONDS / once))))]
@@ -54,7 +54,7 @@ def copy_bandwidth(clock: Clock) -> float:
 
 
 def bytes_moved(shape: tuple[int, int, int], dtype: str) -> dict[str, float]:
-    """The fewest bytes that a recurrence with a highway input can move, alone and with its gradient."""
+    """The minimum of bytes moved by a recurrence with a highway input, alone and with its gradient."""
     length, batch, size = shape
     forward, backward = (CudaKernel(name, dtype) for name in ("sru_forward", "sru_backward"))
     alone = forward.read() + forward.sizes[0]  # without a gradient no states are saved
@@ -65,7 +65,7 @@ def bytes_moved(shape: tuple[int, int, int], dtype: str) -> dict[str, float]:
 def contenders(
     shape: tuple[int, int, int], dtype: str
 ) -> Iterator[tuple[str, Callable[[], dict[str, Call]]]]:
-    """Names, and functions that prepare the two calls of each: `forward` and `both`, with the gradients."""
+    """Names, and functions that return two calls each: `forward`, and `both` with the gradients."""
     for name in ("kernels", "triton"):
         yield f"SRU recurrence, {name}", lambda name=name: recurrence(shape, dtype, name)
     for name in ("kernels", "triton"):

@@ -1,4 +1,4 @@
-"""Random arguments for every CPU kernel: refused in one sentence, or run without touching other memory."""
+"""Random arguments for every CPU kernel: refused in one sentence, or run without accessing other memory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ KERNELS = st.sampled_from(sorted(TUPLES))
 HUGE = (2**31, 2**32, 2**33 + 1, 2**62, 2**63 - 1, 2**63, -1, -(2**63), 2**64)
 WRONG = (None, "1", 2.5, b"", [], math.nan, 2**70, -1, True, DType.float64)
 GUARD = 64
-"""How many bytes around each array are looked at afterwards."""
+"""The number of guard bytes before and after each array."""
 
 
 class Array(NamedTuple):
-    """What the description of a field says of an array."""
+    """An array, as described by its field."""
 
     is_output: bool
     size: int
-    """In bytes."""
+    """The size in bytes."""
 
 
 def refuses(error: BaseException) -> bool:
-    """Name the function and the field, or lack memory to work in."""
+    """Accept errors that begin with the name of the function, and lack of memory."""
     names_it = re.match(r"(sru|gated_linear|ligru)_\w+(: |\(\): incompatible function arguments)", str(error))
     return isinstance(error, MemoryError) or bool(names_it and isinstance(error, (TypeError, ValueError)))
 
@@ -47,11 +47,12 @@ def _options(case: Case, fields: list[Any], sizes: st.SearchStrategy[int]) -> di
 
 
 def _arrays(fields: list[Any], options: dict[str, Any], *, is_ragged: bool = False) -> dict[str, Array]:
-    """Work out the arrays of a call, with offsets or without, from the descriptions of its fields."""
+    """Derive the arrays of a call, with or without offsets, from the descriptions of its fields."""
     get = options.get
     sizes = {"2": 2, "T": get("length"), "B": get("batch"), "H": get("heads"), "V": get("value_size")}
     sizes |= {"K": get("num_gates", get("key_size")), "E": get("input_size")}
     sizes |= {"N": get("num_directions"), "D": get("hidden_size")}
+    sizes |= {"5": 5, "D + 4": get("hidden_size", 0) + 4}  # the scratch memory of the Li-GRU
     sizes["N·D"] = get("columns", get("num_directions", 0) * get("hidden_size", 0))
     sizes["B+1"] = get("batch") + 1
     segment_length = get("segment_length") or 1
@@ -75,12 +76,12 @@ def _arrays(fields: list[Any], options: dict[str, Any], *, is_ragged: bool = Fal
 
 
 def wrong_arguments(case: Case) -> None:
-    """A field of a wrong type, or sizes whose product overflows: no address is followed."""
+    """A field of a wrong type, or sizes whose product overflows: no address is read."""
     kernel = case.draw(KERNELS, "kernel")
     kind, fields = TUPLES[kernel]
     options = _options(case, fields, st.one_of(st.integers(0, 5), st.sampled_from(HUGE)))
     arrays = _arrays(fields, options)
-    # Where it does not overflow, arrays are left out, so that nothing is read if it is accepted.
+    # Without overflow, arrays are absent, so that an accepted call reads nothing.
     overflows = any(array.size >= 2**63 for array in arrays.values())
     values = {**dict.fromkeys(arrays, 64 if overflows else 0), **options}
     if not overflows:
@@ -91,7 +92,7 @@ def wrong_arguments(case: Case) -> None:
 
 
 def memory(case: Case) -> None:
-    """Small sizes in real memory: nothing beside an output is written, and inputs stay as they are."""
+    """Small sizes in real memory: only outputs are written, and inputs do not change."""
     kernel = case.draw(KERNELS, "kernel")
     kind, fields = TUPLES[kernel]
     options = _options(case, fields, st.integers(0, 20))
@@ -111,4 +112,4 @@ def memory(case: Case) -> None:
     for name, array in content.items():
         inside = slice(GUARD, len(array) - GUARD) if arrays[name].is_output else slice(0, 0)
         array[inside] = before[name][inside]
-        assert (array == before[name]).all(), f"{kernel} wrote beside {name}"
+        assert (array == before[name]).all(), f"{kernel} wrote outside of {name}"

@@ -27,9 +27,9 @@ from .support.engines import (
 
 @contextmanager
 def kept_folder(config: pytest.Config, name: str, otherwise: Path) -> Iterator[Path]:
-    """A folder in pytest's cache, which later runs and the other processes of this one use too.
+    """A folder in pytest's cache, shared with later runs and with other processes of this run.
 
-    The folders of other names are removed, unless a run is using them. Without a cache, it is `otherwise`.
+    Removes folders with other names unless a run is using them. Without a cache, yields `otherwise`.
     """
     if (cache := getattr(config, "cache", None)) is None:
         yield otherwise
@@ -47,13 +47,13 @@ def kept_folder(config: pytest.Config, name: str, otherwise: Path) -> Iterator[P
 
 @pytest.fixture(scope="session")
 def builds(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
-    """The builds of the CUDA extension, all started at once; those of the last run if nothing changed.
+    """The builds of the CUDA extension, all started at once; reused from the last run if nothing changed.
 
-    Where several processes run tests, each build is made by one, and the others wait for it.
+    If several processes run tests, one makes each build and the others wait for it.
     """
     toolkit = find_toolkit()
     if toolkit is None:
-        pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
+        pytest.skip("nvcc is not on PATH, and CUDACXX is not set")
     if not (SOURCE / "src/cells").is_dir():
         pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cells")
     folder = tmp_path_factory.mktemp("cuda")

@@ -1,4 +1,4 @@
-"""The stubs that the build writes name every kernel, named tuple, field and enum."""
+"""The stubs that the build writes declare every kernel, named tuple, field and enum."""
 
 import ast
 import os
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_type_checkers_read_the_package():
+def test_the_package_is_marked_as_typed():
     assert Path(sru_kernels.__file__).with_name("py.typed").is_file()
 
 
@@ -53,7 +53,7 @@ def test_every_member_of_an_enum_is_typed(enum):
 
 
 @pytest.mark.parametrize("kind", [sru_kernels.SruForward, sru_kernels.GatedLinearBackward])
-def test_named_tuples_are_made_of_fields_with_descriptions(kind):
+def test_named_tuples_have_fields_with_descriptions(kind):
     values = kind._make(range(len(kind._fields)))
     assert (values.dtype, values[-1]) == (0, len(kind._fields) - 1)
     assert kind.__module__ == {"S": "sru_kernels.sru", "G": "sru_kernels.gated_linear"}[kind.__name__[0]]

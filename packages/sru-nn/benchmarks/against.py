@@ -1,10 +1,10 @@
-"""This tree against another commit: `nox -s bench -- NAME --against COMMIT`.
+"""Compare this tree with another commit: `nox -s bench -- NAME --against COMMIT`.
 
-Each has an environment and a process of its own. Both run the same program, `turns_NAME.py`, and take turns
-of a fraction of a second, so that whatever else the machine does slows both alike. Where a process happens to
-place its memory changes its times by several percent, so several pairs of processes are started, one pair
-after the other. Each case is checked first: both must compute the same numbers. Exits with 1 if the upper end
-of the 95 % interval of a ratio is not below the limit.
+Each side has its own environment and process. Both run the same program, `turns_NAME.py`, and take turns of a
+fraction of a second, so that other load on the machine slows both alike. The placement of a process in memory
+changes its times by several percent, so several pairs of processes run, one pair after the other. Each case
+is checked first: both sides must compute the same numbers. Exits with 1 if the upper end of the 95 %
+confidence interval of a ratio is not below the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESAMPLES = 2000
 
 
 class Side:
-    """One of the two: a process that waits for its turn."""
+    """One side: a process that waits for its turns."""
 
     def __init__(self, python: str, program: Path, arguments: list[str], log: Path) -> None:
         self._log = log
@@ -48,10 +48,10 @@ class Side:
         for line in answers:
             if line.startswith("{") or line.startswith("["):
                 return json.loads(line)  # type: ignore[no-any-return]
-        raise SystemExit(f"the process ended while it was asked for {request!r}; its errors: {self._log}")
+        raise SystemExit(f"the process ended during the request {request!r}; see {self._log}")
 
     def end(self) -> None:
-        """Close the pipe, which ends the process."""
+        """Close the pipe and end the process."""
         self._pipes()[0].close()
         self._process.kill()
         self._process.wait()
@@ -64,38 +64,38 @@ class Side:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Seconds of this tree over seconds of the other commit."""
+    """The time of this tree divided by the time of the other commit."""
 
     case: str
     ours: float
     """Median seconds of a turn."""
     theirs: float
-    """The same of the other commit."""
+    """The same for the other commit."""
     ratio: float
     """Median over the pairs of turns."""
     low: float
-    """Lower end of its 95 % interval, by bootstrap over the processes and their turns."""
+    """Lower end of the 95 % confidence interval, by bootstrap over processes and turns."""
     high: float
-    """Upper end."""
+    """Upper end of the interval."""
     pairs: list[int]
-    """Pairs of turns for each pair of processes."""
+    """Number of pairs of turns for each pair of processes."""
 
 
 def main() -> None:
     """Run every case and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="what to run: the program turns_NAME.py")
-    parser.add_argument("--program", type=Path, required=True, help="that program")
+    parser.add_argument("name", help="name of the benchmark")
+    parser.add_argument("--program", type=Path, required=True, help="its program, turns_NAME.py")
     parser.add_argument("--against", required=True, metavar="COMMIT", help="the other commit")
-    parser.add_argument("--python", required=True, help="the interpreter of its environment")
-    parser.add_argument("--seconds", type=float, default=60.0, help="time for each case")
-    parser.add_argument("--processes", type=int, default=4, help="pairs of processes, one after the other")
-    parser.add_argument("--limit", type=float, default=1.03, help="the upper end must lie below")
-    parser.add_argument("--cases", nargs="+", help="only those whose name contains one of these words")
+    parser.add_argument("--python", required=True, help="the interpreter in the other commit's environment")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time per case")
+    parser.add_argument("--processes", type=int, default=4, help="number of pairs of processes")
+    parser.add_argument("--limit", type=float, default=1.03, help="limit on the upper end of the interval")
+    parser.add_argument("--cases", nargs="+", help="only cases whose names contain one of these words")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the record")
     options, rest = parser.parse_known_args()
     logs = Path("build/against")
-    for folder in (logs, options.out):  # before anything is timed
+    for folder in (logs, options.out):  # fail early, before timing
         folder.mkdir(parents=True, exist_ok=True)
     turns: dict[str, list[list[tuple[float, float]]]] = {}
     for _ in range(options.processes):
@@ -105,7 +105,7 @@ def main() -> None:
         ]
         cases, others = (list(side.ask("cases")) for side in sides)
         if cases != others:
-            raise SystemExit(f"the two do not have the same cases: {cases} and {others}")
+            raise SystemExit(f"the two sides have different cases: {cases} and {others}")
         for case in cases:
             if not options.cases or any(word in case for word in options.cases):
                 found = compare(case, *sides, seconds=options.seconds / options.processes)
@@ -129,7 +129,7 @@ def main() -> None:
     slower = [row.case for row in rows if not row.high < options.limit]
     if slower:
         raise SystemExit(
-            f"not shown to take less than {options.limit:g} times as long as {options.against}: "
+            f"not shown to be below {options.limit:g} times the time of {options.against}: "
             f"{', '.join(slower)}"
         )
 
@@ -139,7 +139,7 @@ def compare(case: str, ours: Side, theirs: Side, *, seconds: float) -> list[tupl
     checks = [numbers(side.ask(f"begin {case}"), "check") for side in (ours, theirs)]
     for mine, other in zip(*checks, strict=True):
         if not math.isclose(mine, other, rel_tol=1e-4, abs_tol=1e-6):
-            raise SystemExit(f"{case}: the two compute different numbers, {mine} and {other}")
+            raise SystemExit(f"{case}: the two sides compute different numbers, {mine} and {other}")
     pairs: list[tuple[float, float]] = []
     stop = time.perf_counter() + seconds
     while len(pairs) < 10 or time.perf_counter() < stop:
@@ -150,7 +150,7 @@ def compare(case: str, ours: Side, theirs: Side, *, seconds: float) -> list[tupl
 
 
 def ratio(case: str, turns: list[list[tuple[float, float]]]) -> Ratio:
-    """Sum up the turns of all processes."""
+    """Summarise the turns of all processes."""
     ratios = [[mine / other for mine, other in pairs] for pairs in turns]
     chosen = random.Random(0)
 
@@ -167,7 +167,7 @@ def ratio(case: str, turns: list[list[tuple[float, float]]]) -> Ratio:
 
 
 def numbers(answer: object, key: str) -> list[float]:
-    """Return what an answer holds under a key, as a list."""
+    """Return the value of a key in an answer, as a list."""
     assert isinstance(answer, dict), answer
     value = answer[key]
     return value if isinstance(value, list) else [value]

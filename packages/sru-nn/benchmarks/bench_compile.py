@@ -1,6 +1,6 @@
 """`torch.compile` against eager mode: `nox -s bench -- compile`.
 
-Needs a C++ compiler. Checks that both agree, times them in turns on the shapes of the benchmark of SRU, and
+Needs a C++ compiler. Checks that both agree, times them in turns on the shapes of the SRU benchmark, and
 writes docs/benchmarks/compile.json and .md.
 """
 
@@ -24,11 +24,11 @@ TARGET = 1.05
 
 
 def main() -> None:
-    """Measure and write."""
+    """Run the benchmark and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="time per shape and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="number of shapes, from the first")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="use only the first shapes")
     options = parser.parse_args()
     torch.manual_seed(0)
     facts = machine("cpu")
@@ -39,7 +39,7 @@ def main() -> None:
 
 def shape_rows(shape: tuple[int, int, int], seconds: float) -> Iterator[dict[str, Any]]:
     """Measure one shape (T, B, D), two layers."""
-    torch.compiler.reset()  # another module with the same code would count as a recompilation
+    torch.compiler.reset()  # otherwise the new module would count as a recompilation
     length, batch, size = shape
     rnn, x = SRU(size, size, 2), torch.randn(length, batch, size)
     modules = {EAGER: rnn, COMPILED: torch.compile(rnn, fullgraph=True, dynamic=True)}
@@ -62,7 +62,7 @@ def forward(module: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> Cal
 
 
 def training(module: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> Callable[[], Tensor]:
-    """Return a call that computes all gradients and returns that of the input."""
+    """Return a call that computes all gradients and returns the gradient of the input."""
     inputs, gradient = x.clone().requires_grad_(), torch.ones_like(x)
 
     def call() -> Tensor:
@@ -75,7 +75,7 @@ def training(module: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> Ca
 
 
 def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Write the report."""
+    """Yield the lines of the report."""
     yield "# Compiled and eager code\n"
     yield f"Written by `nox -s bench -- compile`: {described(facts)}.\n"
     yield "Two layers, float32, `torch.compile(fullgraph=True, dynamic=True)`; medians in ms, in turns.\n"
@@ -90,7 +90,7 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def judged(rows: list[dict[str, Any]]) -> str:
-    """Return the row of the target."""
+    """Return the target's row."""
     worst = max(row[COMPILED] / row[EAGER] for row in rows)
     return target("compiled over eager, worst case", f"at most {TARGET:g}", f"{worst:.3f}", worst <= TARGET)
 

@@ -1,4 +1,4 @@
-"""The lower bounds of an SRU layer's time on the CPU: the projection's product, memory, and Python.
+"""Lower bounds on the time of an SRU layer on the CPU: the matrix product, memory traffic, and Python.
 
 `python packages/sru-nn/benchmarks/bench_floor.py` in the environment of `nox -s bench`; prints Markdown.
 """
@@ -20,16 +20,16 @@ WEIGHTS = [(1024, 512), (1536, 512), (4096, 1024), (10_000, 256)]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print the tables."""
     torch.manual_seed(0)
     print(f"{described(machine('cpu'))}. Milliseconds, medians.\n")
-    names = ["product, F.linear", "product, oneDNN", "forward recurrence", "copy of as many bytes"]
-    names += ["backward recurrence", "copy of as many bytes, backward"]
+    names = ["product, F.linear", "product, oneDNN", "forward recurrence", "copy of the same bytes"]
+    names += ["backward recurrence", "copy of the same bytes, backward"]
     print("| (T, B, D) | " + " | ".join(names) + " |\n" + "| --- " * (len(names) + 1) + "|")
     for shape in SHAPES:
         times = layer(*shape)
         print(f"| {shape} | " + " | ".join(f"{times[name]:.3g}" for name in names) + " |")
-    print("\n| rows, weight | F.linear | oneDNN | `sru_nn.gemm` on a processor of another maker than Intel |")
+    print("\n| rows, weight | F.linear | oneDNN | `sru_nn.gemm` on a non-Intel processor |")
     print("| --- | --- | --- | --- |")
     for case, times in few_rows().items():
         print(f"| {case} | " + " | ".join(f"{milliseconds:.3g}" for milliseconds in times) + " |")
@@ -40,28 +40,28 @@ def main() -> None:
 
 @torch.inference_mode()
 def layer(length: int, batch: int, size: int) -> dict[str, float]:
-    """Time the parts of one layer, and copies of as many bytes as a recurrence reads and writes."""
+    """Time the parts of one layer, and copies of the same number of bytes as the recurrence moves."""
     x, weight = torch.randn(length, batch, size), torch.randn(3 * size, size)
     u, v, bias = torch.randn(length, batch, 3, size), torch.randn(2, size), torch.randn(2, size)
     inputs = ops.Inputs(u, v, bias, None, x, None, None, False, "identity", 1.3)
     h, _, c = torch.ops.sru_nn.sru_forward(*inputs, True)
-    # Six arrays of the size of x move in forward, ten in backward; a copy moves two.
+    # The forward pass moves six arrays of the size of x, the backward pass ten; a copy moves two.
     three, five = (torch.randn(n * x.numel()) for n in (3, 5))
     to_three, to_five = three.clone(), five.clone()
     calls = {
         "product, F.linear": lambda: F.linear(x, weight),
         "product, oneDNN": lambda: gemm._onednn(x, weight),
         "forward recurrence": lambda: torch.ops.sru_nn.sru_forward(*inputs, True),
-        "copy of as many bytes": lambda: to_three.copy_(three),
+        "copy of the same bytes": lambda: to_three.copy_(three),
         "backward recurrence": lambda: torch.ops.sru_nn.sru_backward(*inputs, c, h, None),
-        "copy of as many bytes, backward": lambda: to_five.copy_(five),
+        "copy of the same bytes, backward": lambda: to_five.copy_(five),
     }
     return {name: 1e3 * timing.median for name, timing in race(calls, seconds=2).items()}
 
 
 @torch.inference_mode()
 def few_rows() -> dict[str, list[float]]:
-    """Time the products of a few rows, as a decoding step or a piece of a stream has them."""
+    """Time products with a few rows, as in a decoding step or a chunk of a stream."""
     found = {}
     for outputs, inputs in WEIGHTS:
         weight = torch.randn(outputs, inputs)
@@ -78,16 +78,16 @@ def few_rows() -> dict[str, list[float]]:
 
 
 def step() -> dict[str, float]:
-    """Time a decoding step, its product alone, and a step with almost nothing to compute."""
+    """Time a decoding step, its matrix product alone, and a step with almost no computation."""
     rnn, tiny = SRU(1024, 1024, 1), SRU(16, 16, 1)
     weight = rnn.rnn_lst[0].transform.weight.detach()  # type: ignore[union-attr]
     x, small = torch.randn(1, 1, 1024), torch.randn(1, 1, 16)
     with torch.inference_mode():
         c, c_small = rnn(x)[1], tiny(small)[1]
         calls = {
-            "the whole, D = 1024": lambda: rnn(x, c),
+            "one layer, D = 1024": lambda: rnn(x, c),
             "its product alone": lambda: F.linear(x, weight),
-            "the whole, D = 16": lambda: tiny(small, c_small),
+            "one layer, D = 16": lambda: tiny(small, c_small),
         }
         times = race(calls, seconds=2, shortest=0.05)
     return {name: 1e3 * timing.median for name, timing in times.items()}

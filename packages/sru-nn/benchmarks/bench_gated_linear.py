@@ -1,7 +1,7 @@
 """The gated linear recurrence on a CPU, kernels and chunks against the step-by-step reference.
 
-`nox -s bench -- gated_linear`; takes several minutes. Checks that outputs and gradients of all agree, then
-times them in turns and writes docs/benchmarks/gated-linear.json and .md.
+`nox -s bench -- gated_linear`; takes several minutes. Checks that all outputs and gradients agree, then times
+the implementations in turns and writes docs/benchmarks/gated-linear.json and .md.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ TARGET, TARGET_LENGTH = 10.0, 512
 
 
 def main() -> None:
-    """Measure and write."""
+    """Run the benchmark and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=6.0, help="time per shape, gates and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="number of shapes, from the first")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="use only the first shapes")
     options = parser.parse_args()
     torch.manual_seed(0)
     facts = machine("cpu")
@@ -68,7 +68,7 @@ def shape_rows(shape: tuple[int, int, int, int], gates: str, seconds: float) -> 
 
 
 def on(choice: backend.Choice, call: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
-    """Return the call on a backend."""
+    """Return the call, run on a backend."""
 
     def chosen() -> list[Tensor]:
         with backend.using(choice):
@@ -102,7 +102,7 @@ def training(
 
 
 def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Write the report."""
+    """Yield the lines of the report."""
     yield "# The gated linear recurrence\n"
     yield f"Written by `nox -s bench -- gated_linear`: {described(facts)}.\n"
     yield "float32, V = K. Median milliseconds with quartiles in brackets, measured in turns, each followed"

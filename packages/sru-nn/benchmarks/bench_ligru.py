@@ -1,7 +1,8 @@
 """Li-GRU and SLi-GRU on a CPU against PyTorch's units, SpeechBrain's layer and the bare products.
 
-`nox -s bench -- ligru`; takes an hour, most of it spent by the loops of others. Checks that those with the
-same weights agree, then times all of them in turns and writes docs/benchmarks/ligru.json and .md.
+`nox -s bench -- ligru`; takes an hour, mostly for the loops of the other implementations. Checks that
+contenders with the same weights agree, then times all contenders in turns and writes
+docs/benchmarks/ligru.json and .md.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from sru_nn import SLiGRU
 
 LENGTHS = (100, 500, 1000, 3000)
 COMPILED_LENGTH = 100
-"""torch.compile unrolls a loop of Python, and compiles for minutes even then."""
+"""torch.compile unrolls a Python loop, and takes minutes even for this length."""
 LONGEST_OF_LOOPS = 1000
-"""The backward pass of a loop that indexes its input would take several minutes at 3000 steps."""
+"""At 3000 steps, the backward pass of a loop that indexes its input would take several minutes."""
 MEMORY_LENGTH, PARITY_LENGTH = 500, 100
 PUBLISHED_LENGTHS, PUBLISHED_LAYERS = (100, 500, 1000, 2000, 3000), 4
 
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def parity() -> float:
-    """Return the largest error of outputs and gradients among those with the same weights."""
+    """Return the largest error of outputs and gradients among contenders with the same weights."""
     made = {name: module for name, module in modules(scripted=False).items() if name in (OURS, *SAME)}
     x = sequences(PARITY_LENGTH, torch.float32)
     forward, training = forward_calls(made, x), training_calls(made, x)
@@ -95,7 +96,7 @@ def sequence_rows(length: int, dtype: torch.dtype, seconds: float, *, compiled: 
     modes = {"forward": forward_calls(made, x), "forward and backward": training_calls(trained, x)}
     rows = []
     for mode, calls in modes.items():
-        if COMPILED in calls:  # once for a count of the masks drawn, once for any
+        if COMPILED in calls:  # the first call compiles for one count of masks drawn, the second for any
             for _ in range(2):
                 calls[COMPILED]()
         calls[PRODUCTS] = products(x, training=mode != "forward")
@@ -104,7 +105,7 @@ def sequence_rows(length: int, dtype: torch.dtype, seconds: float, *, compiled: 
 
 
 def deep_rows(lengths: list[int]) -> list[dict[str, Any]]:
-    """Measure the network whose times on a GPU are published: an SLi-GRU of four layers."""
+    """Measure the network with published GPU times: an SLi-GRU with four layers."""
     made: dict[str, nn.Module] = {STABLE: SLiGRU(INPUTS, SIZE, PUBLISHED_LAYERS)}
     rows = []
     for length in lengths:
@@ -144,7 +145,7 @@ def to_rows(
 
 
 def has_amx() -> bool:
-    """Return whether the processor multiplies tiles of bfloat16."""
+    """Return whether the processor has AMX for bfloat16."""
     return "amx_bf16" in Path("/proc/cpuinfo").read_text()
 
 

@@ -1,8 +1,8 @@
-"""Decoding with quantized weights: its speed, and its cost to a language model.
+"""Decoding with quantized weights: its speed, and its effect on a language model.
 
-`nox -s bench -- quantized` writes docs/benchmarks/quantization.json and .md. torchao is compared where it is
-installed. The language model is trained on the spot, in about a minute; `--checkpoint` takes the SRU of
-`sru demo` instead, and needs sru-apps.
+`nox -s bench -- quantized` writes docs/benchmarks/quantization.json and .md. torchao is included if it is
+installed. The language model is trained first, in about a minute; `--checkpoint` uses the SRU of `sru demo`
+instead, and needs sru-apps.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ TARGET = 2.0
 
 
 def main() -> None:
-    """Measure and write."""
+    """Run the benchmark and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="time for the decoding steps")
-    parser.add_argument("--size", type=int, default=1024, help="D of the decoded stack of four layers")
+    parser.add_argument("--size", type=int, default=1024, help="D of the stack of four layers")
     parser.add_argument("--steps", type=int, default=800, help="training steps of the language model")
     parser.add_argument("--checkpoint", type=Path, help="checkpoint of `sru demo` to use instead")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # torch and torchao deprecate parts of themselves
+    warnings.simplefilter("ignore")  # torch and torchao emit deprecation warnings
     torch.manual_seed(0)
     facts = machine("cpu")
     rows = step_rows(options.size, options.seconds)
@@ -53,36 +53,36 @@ def main() -> None:
 
 
 def int8_weights(model: nn.Module) -> None:
-    """Ours, 8 bits."""
+    """Quantize with sru_nn, 8 bits."""
     quantize_weights_(model)
 
 
 def int4_weights(model: nn.Module) -> None:
-    """Ours, 4 bits."""
+    """Quantize with sru_nn, 4 bits."""
     quantize_weights_(model, bits=4)
 
 
 def torchao_weights(model: nn.Module) -> None:
-    """Torchao's, 8 bits."""
+    """Quantize with torchao, 8 bits."""
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     quantize_(model, Int8WeightOnlyConfig())
 
 
 def torchao_dynamic(model: nn.Module) -> None:
-    """Torchao's, with 8-bit activations as well."""
+    """Quantize with torchao, 8 bits for weights and activations."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
     quantize_(model, Int8DynamicActivationInt8WeightConfig())
 
 
 def torch_dynamic(model: nn.Module) -> None:
-    """PyTorch's own, which torchao is going to replace."""
+    """Quantize with torch.ao, which torchao will replace."""
     torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8, inplace=True)
 
 
 def methods() -> dict[str, Callable[[nn.Module], object]]:
-    """Return the methods available, by name."""
+    """Return the available methods, by name."""
     found: dict[str, Callable[[nn.Module], object]] = {FLOAT: lambda model: None, INT8: int8_weights}
     found["int4 weights"] = int4_weights
     if importlib.util.find_spec("torchao") is not None:
@@ -91,7 +91,7 @@ def methods() -> dict[str, Callable[[nn.Module], object]]:
 
 
 def quantized(model: nn.Module, quantize: Callable[[nn.Module], object]) -> nn.Module:
-    """Return a quantized copy."""
+    """Return a quantized copy of a model."""
     model = copy.deepcopy(model)
     quantize(model)
     return model
@@ -99,7 +99,7 @@ def quantized(model: nn.Module, quantize: Callable[[nn.Module], object]) -> nn.M
 
 @torch.inference_mode()
 def step_rows(size: int, seconds: float) -> list[dict[str, Any]]:
-    """Measure the error of the outputs, then time a step of four layers at batch 1."""
+    """Measure the error of the outputs, then time one step of four layers with batch size 1."""
     rnn, x, text = SRU(size, size, 4).eval(), torch.randn(1, 1, size), torch.randn(64, 1, size)
     exact, calls, errors = rnn(text)[0], {}, {}
     for name, quantize in methods().items():
@@ -157,7 +157,7 @@ def scores(
 
 
 def page(result: Mapping[str, Any]) -> Iterator[str]:
-    """Write the report."""
+    """Yield the lines of the report."""
     rows: Sequence[Mapping[str, Any]] = result["steps"]
     base = next(row["median"] for row in rows if row["contender"] == FLOAT)
     plain = result["bits"][FLOAT]
@@ -178,7 +178,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def judged(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the row of the target."""
+    """Return the target's row."""
     medians = {row["contender"]: row["median"] for row in rows}
     ratio = medians[FLOAT] / medians[INT8]
     what = "decoding steps per second with int8 weights against float32"

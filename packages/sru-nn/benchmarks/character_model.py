@@ -1,4 +1,4 @@
-"""A small language model of characters, trained on the spot."""
+"""A small character-level language model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CharacterModel(nn.Module):
 
 
 def read_text() -> Tensor:
-    """Return the documentation of Python's syntax, character by character."""
+    """Return the documentation of Python's syntax as character ids."""
     text = "".join(topics[name] for name in sorted(topics))
     alphabet = {character: index for index, character in enumerate(sorted(set(text)))}
     return torch.tensor([alphabet[character] for character in text])

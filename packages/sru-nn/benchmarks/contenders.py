@@ -1,6 +1,6 @@
-"""The contenders: the modules of this package, PyTorch's, and `sru` 2.6.0 where it is installed.
+"""The contenders: the modules of this package, PyTorch's, and `sru` 2.6.0 if it is installed.
 
-They are created on the default device. On a GPU a call returns when the GPU has finished.
+They are created on the default device. On a GPU, calls return after the GPU has finished.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def finish() -> None:
 
 
 def old_sru() -> type[nn.Module] | None:
-    """Import `sru` 2.6.0, which compiles at import; None on a GPU and where it is not installed."""
+    """Import `sru` 2.6.0, which compiles at import; None on a GPU or if it is not installed."""
     if importlib.util.find_spec("sru") is None or torch.get_default_device().type == "cuda":
         return None
     with warnings.catch_warnings():
@@ -61,7 +61,7 @@ def best_linear(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]
 
 
 def modules(size: int, layers: int, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """Create modules with `size` inputs and outputs; ours and the old SRU hold the same weights."""
+    """Create modules with `size` inputs and outputs; ours and the old SRU have the same weights."""
     ours = SRU(size, size, layers).to(dtype)
     made: dict[str, nn.Module] = {
         OURS: ours,
@@ -76,7 +76,7 @@ def modules(size: int, layers: int, dtype: torch.dtype) -> dict[str, nn.Module]:
 
 
 def forward_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
-    """Inference over a whole sequence."""
+    """Return calls for inference over a whole sequence."""
 
     def call(module: nn.Module, choice: backend.Choice = "auto") -> Call:
         def run() -> object:
@@ -102,7 +102,7 @@ def forward_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
 
 
 def training_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
-    """Forward and backward, with gradients of the input and of every parameter."""
+    """Return calls for forward and backward, with gradients of the input and of every parameter."""
     gradient = torch.randn_like(x)
 
     def call(module: nn.Module, choice: backend.Choice = "auto") -> Call:
@@ -125,7 +125,7 @@ def training_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
 
 
 def step_calls(size: int, layers: int) -> dict[str, Call]:
-    """Decoding: one step of a batch of one, with the state carried."""
+    """Return calls for decoding: one step with batch size 1, given a state."""
     made = modules(size, layers, torch.float32)
     x = torch.randn(1, 1, size)
     cells = {

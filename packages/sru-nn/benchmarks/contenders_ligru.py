@@ -1,7 +1,7 @@
 """The contenders of the Li-GRU: PyTorch's units, SpeechBrain's layer, the slow layer of `fast_sligru`.
 
-All light units hold the same weights. SpeechBrain is compared where it is installed; only its file of
-recurrent networks is loaded, because the whole package needs torchaudio.
+All Li-GRUs have the same weights. SpeechBrain is included if it is installed; only its module of recurrent
+networks is loaded, because the whole package needs torchaudio.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ THEIRS, SCRIPTED, COMPILED = "SpeechBrain", "SpeechBrain, torch.jit", "SpeechBra
 PRODUCTS = "products alone"
 BATCH, INPUTS, SIZE = 16, 1024, 512
 SAME = (SLOW, THEIRS, SCRIPTED, COMPILED)
-"""Those that compute what `LiGRU` does, from `(B, T, E)` and with the outputs as first result."""
+"""Contenders that compute the same as `LiGRU`, from `(B, T, E)`, and return the outputs first."""
 
 
 class SlowLayer(nn.Module):
-    """One layer with the arithmetic of `fast_sligru.slow_sligru`, which installs with a CUDA extension only.
+    """One layer with the arithmetic of `fast_sligru.slow_sligru`, which needs a CUDA extension to install.
 
-    It takes one step after another in plain operations and indexes the time axis. The gradient of an index is
-    as large as the whole tensor, so a backward pass takes time quadratic in the length.
+    It runs step by step in plain operations and indexes the time axis. The gradient of each index operation
+    has the size of the whole tensor, so the backward pass takes time quadratic in the length.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -44,7 +44,7 @@ class SlowLayer(nn.Module):
         nn.init.orthogonal_(self.u.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map `(B, T, E)` to the outputs `(B, T, D)` and the last of them."""
+        """Map `(B, T, E)` to the outputs `(B, T, D)` and the last output."""
         w = self.w(x)
         w = self.norm(w.flatten(0, 1)).view_as(w)
         h = w.new_zeros(w.shape[0], w.shape[2] // 2)
@@ -58,7 +58,7 @@ class SlowLayer(nn.Module):
 
 
 def speechbrain() -> ModuleType | None:
-    """Load SpeechBrain's recurrent networks; None where it is not installed."""
+    """Load SpeechBrain's recurrent networks; None if it is not installed."""
     package = importlib.util.find_spec("speechbrain")
     if package is None or not package.submodule_search_locations:
         return None
@@ -67,16 +67,16 @@ def speechbrain() -> ModuleType | None:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # What the file takes from its package serves other classes than these.
+    # What the module imports from its package is used by other classes only.
     others = ("speechbrain", "speechbrain.nnet.attention", "speechbrain.utils.logger")
-    sys.modules[spec.name] = module  # where torch.jit looks for it
+    sys.modules[spec.name] = module  # torch.jit looks it up here
     with mock.patch.dict(sys.modules, dict.fromkeys(others, mock.MagicMock())):
         spec.loader.exec_module(module)
     return module
 
 
 def modules(dtype: torch.dtype = torch.float32, *, scripted: bool = True) -> dict[str, nn.Module]:
-    """Create one layer of each; those that compute the same hold the same weights."""
+    """Create one layer of each contender; those that compute the same function have the same weights."""
     kinds = {OURS: LiGRU, STABLE: SLiGRU, GRU: nn.GRU, LSTM: nn.LSTM}
     made: dict[str, nn.Module] = {name: kind(INPUTS, SIZE) for name, kind in kinds.items()}
     if dtype == torch.float32:
@@ -87,10 +87,10 @@ def modules(dtype: torch.dtype = torch.float32, *, scripted: bool = True) -> dic
         if library is not None:
             for name in (THEIRS, SCRIPTED, COMPILED):
                 made[name] = library.LiGRU(SIZE, (BATCH, 1, INPUTS))
-                made[name].load_state_dict(weights, strict=False)  # which leaves out the masks
+                made[name].load_state_dict(weights, strict=False)  # not strict: the masks are missing
             if scripted:
                 made[SCRIPTED] = script(made[SCRIPTED])
-                # The layer counts the masks it has drawn; a new number is no reason to compile again.
+                # The layer counts the masks it has drawn; do not recompile for each count.
                 torch._dynamo.config.allow_unspec_int_on_nn_module = True
                 made[COMPILED] = torch.compile(made[COMPILED])  # type: ignore[assignment]
     return {name: module.to(dtype) for name, module in made.items()}
@@ -104,12 +104,12 @@ def script(module: nn.Module) -> nn.Module:
 
 
 def sequences(length: int, dtype: torch.dtype) -> Tensor:
-    """Draw an input `(T, B, E)`."""
+    """Return a random input `(T, B, E)`."""
     return torch.randn(length, BATCH, INPUTS).to(dtype)
 
 
 def forward_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
-    """Inference over whole sequences; each call returns the outputs `(T, B, D)`."""
+    """Return calls for inference over whole sequences, which return the outputs `(T, B, D)`."""
 
     def call(name: str, module: nn.Module) -> Call:
         given = x.transpose(0, 1).contiguous() if name in SAME else x
@@ -125,7 +125,7 @@ def forward_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
 
 
 def training_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
-    """Forward and backward with all gradients; each call returns that of the input, `(T, B, E)`."""
+    """Return calls for forward and backward, which return the gradient of the input `(T, B, E)`."""
     gradient = torch.randn(*x.shape[:2], SIZE).to(x.dtype)
 
     def call(name: str, module: nn.Module) -> Call:
@@ -147,7 +147,7 @@ def training_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
 
 
 def products(x: Tensor, *, training: bool) -> Call:
-    """The matrix products of one layer, those of all steps at once, each by the machine's faster GEMM."""
+    """Return a call for the matrix products of one layer, all steps at once, each with the faster GEMM."""
     rows = x.flatten(0, 1)
     h, grad = (torch.randn(len(rows), size).to(x.dtype) for size in (SIZE, 2 * SIZE))
     pairs = []
@@ -168,7 +168,7 @@ def products(x: Tensor, *, training: bool) -> Call:
 
 @torch.inference_mode()
 def step_calls() -> dict[str, Call]:
-    """Decoding: one step of a batch of one, with the state carried."""
+    """Return calls for decoding: one step with batch size 1, given a state."""
     made = modules(scripted=False)
     chosen = {name: made[name].eval() for name in (OURS, STABLE, GRU, LSTM)}
     for name in (OURS, STABLE):

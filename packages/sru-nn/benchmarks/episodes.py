@@ -1,4 +1,4 @@
-"""Rows that hold several episodes: ours with resets, PyTorch's modules in the usual ways."""
+"""Rows with several episodes: our modules with resets, PyTorch's modules with the usual workarounds."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from sru_nn import SRU, GatedLinearRNN, MinGRU
 
 SHAPE = (128, 128, 256)
-"""T, B, D, as in the benchmark of recurrent policies that TorchRL has."""
+"""T, B, D, as in TorchRL's benchmark of recurrent policies."""
 SHARE = 0.03
 Call = Callable[[], list[Tensor]]
 Run = Callable[[Tensor], Tensor]
 
 OURS = {"SRU": SRU, "MinGRU": MinGRU, "GatedLinearRNN": partial(GatedLinearRNN, num_heads=4)}
 CHECKED = 8
-"""Rows that are compared with the episodes one by one, which take several times the memory."""
+"""Number of rows compared with separate episodes, which take several times the memory."""
 WITHOUT, WITH = "without resets", "with resets"
 PADDED, PACKED, LOOP = "split and padded", "split and packed", "loop over steps"
 
 
 def calls() -> dict[str, Call]:
-    """Return training calls, by name, after those that compute the same have been compared."""
+    """Return training calls by name, after comparing those that compute the same function."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(SHAPE, generator=generator)
     reset = torch.rand(SHAPE[:2], generator=generator) < SHARE
@@ -66,7 +66,7 @@ def training(rnn: nn.Module, x: Tensor, run: Run) -> Call:
 
 
 def split(x: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each episode a row of its own, padded: `(T, S, E)`, and `(S, T)`, true at what is real."""
+    """Give each episode its own padded row: `(T, S, E)`, and a mask `(S, T)`, true at real positions."""
     begins = reset.t().clone()
     begins[:, 0] = True
     bounds = torch.cat([begins.flatten().nonzero().squeeze(1), torch.tensor([begins.numel()])])
@@ -79,9 +79,9 @@ def split(x: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def padded(rnn: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
-    """Run the episodes as a padded batch, as recurrent policies usually do."""
+    """Run the episodes as a padded batch, the usual way in recurrent policies."""
     rows, real = split(x, reset)
-    h = rnn(rows)[0]  # padding at the end changes nothing before it
+    h = rnn(rows)[0]  # padding at the end does not affect earlier outputs
     return h.transpose(0, 1)[real].view(x.shape[1], x.shape[0], -1).transpose(0, 1)
 
 
@@ -94,7 +94,7 @@ def packed(rnn: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
 
 
 def looped(cell: nn.GRUCell, x: Tensor, reset: Tensor) -> Tensor:
-    """Take one step at a time and zero the state where an episode begins."""
+    """Run one step at a time and zero the state where an episode begins."""
     state, outputs = x.new_zeros(x.shape[1:]), []
     for x_t, begins in zip(x, reset, strict=True):
         state = cell(x_t, state.masked_fill(begins[:, None], 0.0))

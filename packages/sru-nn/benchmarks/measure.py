@@ -1,4 +1,4 @@
-"""Timing of several ways to do the same thing, side by side."""
+"""Side-by-side timing of contenders, and peak memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # processes that measure their memory import this file, and should not load torch for it
+if TYPE_CHECKING:  # processes that measure memory import this file and must not load torch because of it
     from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of one contender."""
+    """The times of one contender."""
 
     median: float
     """Seconds."""
@@ -28,7 +28,7 @@ class Timing:
     high: float
     """Third quartile, seconds."""
     rounds: int
-    """Number of measurements."""
+    """The number of measurements."""
 
 
 def race(
@@ -70,12 +70,12 @@ def _repeats(call: Callable[[], object], cold: float, shortest: float) -> int:
     """Choose the number of calls per measurement from the duration of the first."""
     if cold > 10 * shortest:
         return 1
-    call()  # warm the caches after the contender before
+    call()  # warm the caches, which hold the previous contender's data
     return math.ceil(shortest / max(_seconds(call), 1e-7))
 
 
 def _seconds(call: Callable[[], object], repeats: int = 1) -> float:
-    """Time a call; if repeated, back to back and with its data in the caches."""
+    """Time a call; repeated calls run back to back, with their data in the caches."""
     if repeats > 1:
         call()
     start = time.perf_counter()
@@ -91,7 +91,7 @@ def summary(values: list[float]) -> Timing:
 
 
 def compare(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
-    """Return the largest error relative to the magnitude of its tensor; raise if it is large."""
+    """Return the largest error, relative to the magnitude of its tensor; raise if it is too large."""
     errors = [
         float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(ours, theirs, strict=True)
     ]
@@ -102,7 +102,7 @@ def compare(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
 
 
 def import_time(module: str) -> Timing:
-    """Return how long a fresh Python takes to import a module, over seven runs."""
+    """Return the time to import a module in a new Python process, over seven runs."""
     program = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
     command = [sys.executable, "-c", program]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(7)]
@@ -110,10 +110,10 @@ def import_time(module: str) -> Timing:
 
 
 def peak_memory(program: str) -> int:
-    """Run a Python program in its own process; return how far its resident memory rose, in bytes.
+    """Run a Python program in its own process; return the rise of its peak resident memory, in bytes.
 
     Args:
-        program: Calls `baseline()` once, before the part to be measured.
+        program: The source code. It calls `baseline()` once, before the part to be measured.
     """
     prelude = f"import sys; sys.path.insert(0, {str(sys.path[0])!r})\nfrom measure import baseline, rise\n"
     result = subprocess.run(
@@ -136,7 +136,7 @@ def baseline() -> None:
 
 
 def rise() -> int:
-    """Return how far the peak has risen since `baseline`, in bytes."""
+    """Return the rise of the peak since `baseline`, in bytes."""
     return _peak() - _before
 
 

@@ -15,7 +15,7 @@ import torch
 
 from sru_nn import backend
 
-TARGETS_PAGE = "developers/performance.md"  # beside the folder of the pages
+TARGETS_PAGE = "developers/performance.md"  # relative to the parent of the benchmarks' folder
 WORDS = {
     "gpu": "{}",
     "date": "{}",
@@ -54,7 +54,7 @@ def machine(device: str) -> dict[str, str]:
 
 
 def described(machine: Mapping[str, str]) -> str:
-    """Put the facts of `machine` on one line."""
+    """Format the facts of `machine` on one line."""
     facts = ", ".join(WORDS[key].format(value) for key, value in machine.items())
     return facts.replace(", 1 threads,", ", 1 thread,")
 
@@ -76,7 +76,7 @@ def save(folder: Path, name: str, result: Mapping[str, Any], page: Iterable[str]
 
 
 def save_targets(folder: Path, name: str, machine: Mapping[str, str], rows: Iterable[str]) -> None:
-    """Print the targets of a benchmark, and bring the developers' page up to date.
+    """Print the targets of a benchmark, and update the developers' page.
 
     Args:
         folder: The folder of the benchmark's page.
@@ -91,14 +91,14 @@ def save_targets(folder: Path, name: str, machine: Mapping[str, str], rows: Iter
 
 
 def target(what: str, goal: str, measured: str, met: bool | None) -> str:
-    """Return the row of one target; `met` is None if it was not measured."""
+    """Return the table row of one target; `met` is None if it was not measured."""
     return f"| {what} | {goal} | {measured} | {'' if met is None else 'met' if met else 'missed'} |"
 
 
 def ratio_target(
     what: str, bound: float, numerator: float | None, denominator: float | None, *, at_least: bool
 ) -> str:
-    """Return the row of a target for a ratio, of which a part is None if it was not measured."""
+    """Return the table row of a target for a ratio; pass None for a part that was not measured."""
     goal = f"at {'least' if at_least else 'most'} {bound:g}x"
     if numerator is None or denominator is None:
         return target(what, goal, "not measured", None)
@@ -107,7 +107,7 @@ def ratio_target(
 
 
 def replace_section(page: Path, name: str, lines: Iterable[str]) -> None:
-    """Replace what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, if the page has them."""
+    """Replace the text between `<!-- begin NAME -->` and `<!-- end NAME -->`, if the page has them."""
     if not page.is_file():
         return
     section = "\n".join([f"<!-- begin {name} -->", "", *lines, "", f"<!-- end {name} -->"])

@@ -1,4 +1,4 @@
-"""The report of the benchmark of SRU: JSON, a Markdown page, pictures, and the table of the front pages."""
+"""The report of the SRU benchmark: JSON, a Markdown page, plots, and the table of the front pages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MODES = ("forward", "forward and backward")
 
 
 def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Write `sru-DEVICE.json`, `.md` and `.png`; of the CPU also the targets and what the front pages show.
+    """Write `sru-DEVICE.json`, `.md` and `.png`; for the CPU also the targets and the front pages.
 
     Args:
         folder: Created if missing.
         device: "cpu" or "cuda".
         machine: The facts of this run.
-        rows: One per measurement.
+        rows: One row per measurement.
     """
     name = f"sru-{device}"
     save(folder, name, {"machine": machine, "rows": rows}, _page(name, machine, rows))
@@ -29,12 +29,12 @@ def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Se
     if device == "cpu":
         save_targets(folder, name, machine, targets(rows))
         for page in (folder.parent.parent / "README.md", folder.parent / "index.md"):
-            replace_section(page, "speed", _news(machine, rows))
-        _draw_news(rows, folder.parent / "images" / "speed.png")
+            replace_section(page, "speed", _summary(machine, rows))
+        _draw_summary(rows, folder.parent / "images" / "speed.png")
 
 
-def _news(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
-    """The table of the README and of the documentation: one layer against `nn.LSTM` of equal width."""
+def _summary(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    """The table of the README and the documentation: one layer against `nn.LSTM` of the same width."""
     training = {shape: _times(rows, MODES[1], shape=shape) for shape in shapes(rows, MODES[1])}
     inference = {shape: _times(rows, MODES[0], shape=shape) for shape in training}
     step = _times(rows, "step", layers=1)
@@ -150,8 +150,8 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _draw_news(rows: Sequence[Row], path: Path) -> None:
-    """The picture of the front page, which has to be legible on a phone."""
+def _draw_summary(rows: Sequence[Row], path: Path) -> None:
+    """Draw the plot of the front page, which must be legible on a phone."""
     from matplotlib.figure import Figure
 
     training = {shape: _times(rows, MODES[1], shape=shape) for shape in shapes(rows, MODES[1])}

@@ -1,4 +1,4 @@
-"""The report of the benchmark of the Li-GRU: its page and its targets."""
+"""The page and the targets of the Li-GRU benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from record import described, ratio_target
 
 Row = Mapping[str, Any]
 MODES = ("forward", "forward and backward")
-# Seconds of (forward, backward) in the README of fast_sligru: four layers of 512 units, input 1024, batch 16.
+# Seconds (forward, backward) from the README of fast_sligru: four layers of 512 units, input 1024, batch 16.
+# By length: its CUDA extension, then its plain PyTorch.
 PUBLISHED = {
     100: ((0.05, 0.15), (0.11, 0.25)),
     500: ((0.25, 0.63), (0.55, 1.29)),
@@ -19,7 +20,7 @@ PUBLISHED = {
     2000: ((1.02, 2.65), (2.26, 11.87)),
     3000: ((1.55, 3.84), (3.39, 24.39)),
 }
-# (mode, contender, at least this many times as fast as it) at 1000 steps
+# (mode, contender, minimum speedup over it) at 1000 steps
 FASTER = [
     ("forward", GRU, 2.0),
     ("forward", LSTM, 2.0),
@@ -28,27 +29,27 @@ FASTER = [
     ("forward", SLOW, 1.7),
     ("forward and backward", SLOW, 30.0),
 ]
-# (mode, at most this many times the time of the products alone) at 1000 steps
+# (mode, maximum ratio to the time of the products alone) at 1000 steps
 CLOSE = [("forward", 1.2), ("forward and backward", 1.3)]
 LENGTH, LONGEST, LINEAR = 1000, 3000, 1.1
 HALF_PRECISION = 2.5
 
 
 def page(result: Mapping[str, Any]) -> Iterator[str]:
-    """Write the report."""
+    """Yield the lines of the page."""
     rows, facts = result["rows"], result["machine"]
     yield "# Li-GRU and SLi-GRU on the CPU\n"
     yield f"Written by `nox -s bench -- ligru`: {described(facts)}.\n"
     yield f"Batch {BATCH}, {INPUTS} inputs, {SIZE} units. Median milliseconds, quartiles in brackets; a time"
     yield "without brackets was measured once. All contenders take turns in one run.\n"
-    yield f"* **{THEIRS}** is `speechbrain.nnet.RNN.LiGRU` as it is, then after `torch.jit.script`."
-    yield "  `torch.compile` unrolls its loop and compiles each length for minutes: `--compiled` measures the"
-    yield "  shortest."
-    yield f"* **{SLOW}** is its loop written again, operation by operation: the package"
-    yield "  cannot be installed without CUDA."
-    yield f"* **{PRODUCTS}** are the matrix products of one layer, those of all steps at once, each by"
-    yield "  the faster of PyTorch's two GEMMs. Steps that wait for one another cannot reach that."
-    yield f"* For each step `{GRU}` multiplies 1.5 times as much as a Li-GRU, and `{LSTM}` twice as much.\n"
+    yield f"* **{THEIRS}** is `speechbrain.nnet.RNN.LiGRU`, unmodified and after `torch.jit.script`."
+    yield "  `torch.compile` unrolls its loop and takes minutes per length; `--compiled` measures the"
+    yield "  shortest length."
+    yield f"* **{SLOW}** is a reimplementation of its loop with the same operations, because the"
+    yield "  package cannot be installed without CUDA."
+    yield f"* **{PRODUCTS}** are the matrix products of one layer, computed for all steps at once with"
+    yield "  the faster of PyTorch's two GEMMs. Steps that depend on each other cannot reach that speed."
+    yield f"* Per step, `{GRU}` multiplies 1.5 times as much as a Li-GRU, and `{LSTM}` twice as much.\n"
     yield f"With equal weights the outputs and gradients of `{OURS}`, {THEIRS} and the slow layer differ by"
     yield f"at most {result['error']:.0e} of the largest value.\n"
     for dtype in dict.fromkeys(row["dtype"] for row in rows):
@@ -66,9 +67,9 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
     yield "| | MiB |\n| --- | --- |"
     for row in memory:
         yield f"| {row['contender']} | {row['bytes'] / 2**20:.0f} |"
-    yield "\n## Beside the published figures of a GPU\n"
-    yield "Seconds for an SLi-GRU of four layers. Those of a Tesla V100s are copied from the README of"
-    yield "`fast_sligru`, its CUDA extension and its plain PyTorch; they were not measured here.\n"
+    yield "\n## Comparison with published GPU figures\n"
+    yield "Seconds for an SLi-GRU with four layers. The figures of a Tesla V100s, with the CUDA extension and"
+    yield "with plain PyTorch, are from the README of `fast_sligru`; they were not measured here.\n"
     yield from _published(rows)
 
 
@@ -96,7 +97,7 @@ def _published(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def targets(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one row per target, with the figure of this run."""
+    """Yield one row per target, with this run's figure."""
     rows = result["rows"]
     for mode, bound in CLOSE:
         times = (seconds(rows, mode, name, LENGTH) for name in (OURS, PRODUCTS))
@@ -124,7 +125,7 @@ def targets(result: Mapping[str, Any]) -> Iterator[str]:
 def seconds(
     rows: Sequence[Row], mode: str, contender: str, length: int, *, dtype: str = "float32", layers: int = 1
 ) -> float | None:
-    """Return the median time of a contender, or None if it was not measured."""
+    """Return a contender's median time, or None if it was not measured."""
     wanted = {"contender": contender, "length": length, "dtype": dtype, "layers": layers}
     found = [row["median"] for row in _of(rows, mode) if wanted.items() <= row.items()]
     return found[0] if found else None

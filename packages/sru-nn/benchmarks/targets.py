@@ -1,4 +1,4 @@
-"""The targets of SRU on two AVX-512 cores, float32, one layer unless stated, and the figures of a run."""
+"""The targets of SRU on two AVX-512 cores, for float32 and one layer unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from record import ratio_target, target
 Row = Mapping[str, Any]
 
 EVERYWHERE = None
-# (mode, shape or EVERYWHERE, contender, times as fast as it)
+# (mode, shape or EVERYWHERE, contender, minimum speedup over it)
 FASTER = [
     ("forward", (128, 32, 512), LSTM, 3.5),
     ("forward", (1024, 1, 1024), LSTM, 9),
@@ -22,7 +22,7 @@ FASTER = [
     ("forward and backward", EVERYWHERE, OLD, 3),
     ("forward and backward", (256, 32, 1024), OLD, 8),
 ]
-# (mode, shape, contender, at most this many times its time)
+# (mode, shape, contender, maximum ratio to its time)
 CLOSE = [
     ("forward", (128, 32, 512), GEMM, 1.15),
     ("forward", (256, 32, 1024), GEMM, 1.15),
@@ -30,7 +30,7 @@ CLOSE = [
     ("forward", (128, 1, 512), GEMM, 1.15),
     ("forward", (512, 16, 256), GEMM, 1.3),
 ]
-# (layers, contender, times as fast as it), one step of a batch of one
+# (layers, contender, minimum speedup over it), one step with batch size 1
 STEP_FASTER = [
     (1, "nn.LSTMCell", 10),
     (1, "nn.GRUCell", 10),
@@ -44,7 +44,7 @@ IMPORT_SECONDS = 0.05
 
 
 def targets(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield one row per target, with the figure of this run."""
+    """Yield one row per target, with this run's figure."""
     for mode, wanted, other, factor in FASTER:
         for shape in [wanted] if wanted else shapes(rows, mode):
             ours, theirs = (median(rows, mode, name, shape=shape) for name in (OURS, other))
@@ -74,7 +74,7 @@ def targets(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def losses(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a line for each place where another unit was faster than ours."""
+    """Yield a line for each case in which another unit was faster than ours."""
     for ours in (row for row in rows if row.get("contender") == OURS and "median" in row):
         place = ("mode", "shape", "dtype", "layers")
         for row in rows:
@@ -95,7 +95,7 @@ def shapes(rows: Sequence[Row], mode: str) -> list[tuple[int, ...]]:
 
 
 def median(rows: Sequence[Row], mode: str, contender: str, **where: object) -> float | None:
-    """Return the median seconds of a contender in float32, or None if it was not measured."""
+    """Return a contender's median seconds in float32, or None if it was not measured."""
     wanted = {"mode": mode, "contender": contender, "dtype": "float32", **where}
     found = [row["median"] for row in rows if all(row.get(key) == value for key, value in wanted.items())]
     return found[0] if found else None

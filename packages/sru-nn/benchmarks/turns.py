@@ -1,7 +1,7 @@
-"""What both sides of `against.py` run: a program that works when it is its turn.
+"""The program that both sides of `against.py` run, in turns.
 
-Requests come as lines on standard input: `cases`, `begin CASE`, `turn`. The programs use only names that
-every commit has.
+Requests are lines on standard input: `cases`, `begin CASE`, `turn`. The programs use only names that exist in
+every commit.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 TURN = 0.15
-"""Seconds that a turn lasts at least."""
+"""The minimum duration of a turn in seconds."""
 
 
 class Case(Protocol):
-    """Something to be timed."""
+    """A case to be timed."""
 
     def begin(self) -> list[float]:
-        """Prepare, and return numbers that any commit must reproduce."""
+        """Prepare, and return numbers that every commit must reproduce."""
 
     def turn(self) -> float:
-        """Work for a moment and return the seconds per unit of work."""
+        """Run one turn and return the seconds per unit of work."""
 
 
 class Calls:
-    """A case that is a function, called again and again."""
+    """A case that calls a function repeatedly."""
 
     def __init__(self, make: Callable[[], tuple[Callable[[], object], list[float]]]) -> None:
         self._make = make
 
     def begin(self) -> list[float]:
-        """Make the function and find how often it fits into a turn."""
+        """Make the function and determine the number of calls per turn."""
         self._call, check = self._make()
         self._call()
         start = time.perf_counter()
@@ -43,7 +43,7 @@ class Calls:
         return check
 
     def turn(self) -> float:
-        """Call it; the first call, which finds the caches as the other side left them, does not count."""
+        """Call the function; the first call is not timed, because the caches hold the other side's data."""
         self._call()
         start = time.perf_counter()
         for _ in range(self._repeats):
@@ -58,7 +58,7 @@ def answer(value: object) -> None:
 
 
 def serve(cases: Mapping[str, Case]) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until standard input ends."""
     chosen: Case | None = None
     for line in sys.stdin:
         request, _, name = line.strip().partition(" ")

@@ -16,7 +16,7 @@ Made = tuple[Callable[[], object], list[float]]
 
 
 def model(size: int, layers: int) -> SRU:
-    """Return an SRU whose weights no commit draws differently."""
+    """Return an SRU with the same weights in every commit."""
     rnn = SRU(size, size, layers)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -31,7 +31,7 @@ def numbers(length: int, batch: int, size: int) -> torch.Tensor:
 
 
 def forward(length: int, batch: int, size: int) -> Made:
-    """Inference over whole sequences."""
+    """Run inference over whole sequences."""
     rnn, x = model(size, 1), numbers(length, batch, size)
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +43,7 @@ def forward(length: int, batch: int, size: int) -> Made:
 
 
 def training(length: int, batch: int, size: int) -> Made:
-    """Forward and backward, with all gradients."""
+    """Run forward and backward, with all gradients."""
     rnn, x = model(size, 1), numbers(length, batch, size).requires_grad_()
     gradient = torch.ones(length, batch, size)
 
@@ -57,7 +57,7 @@ def training(length: int, batch: int, size: int) -> Made:
 
 
 def step(size: int, layers: int) -> Made:
-    """Decoding: one position of one sequence."""
+    """Decode one position of one sequence."""
     rnn, x = model(size, layers), numbers(1, 1, size)
     with torch.inference_mode():
         h, state = rnn(x)

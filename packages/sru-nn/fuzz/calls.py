@@ -1,4 +1,4 @@
-"""Random calls of every module and function: right, or refused by one sentence that says who refuses what."""
+"""Random calls of every module and function: correct, or refused in one sentence that names the callee."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ OURS = re.compile(rf"(({NAMES})(\.\w+)?|\w+_recurrence|backend\.\w+)\b.*: |({NAM
 
 
 def refuses(error: BaseException) -> bool:
-    """Begin with the name of the function or class."""
+    """Accept errors that begin with the name of the function or class."""
     return isinstance(error, (TypeError, ValueError)) and OURS.match(str(error)) is not None
 
 
-def _odd(tensor: Tensor) -> list[Any]:
-    """List what code in the wild passes in place of a tensor."""
+def _wrong_values(tensor: Tensor) -> list[Any]:
+    """List values that user code may pass in place of a tensor."""
     plain = tensor.detach()
     return [
         None,
@@ -70,8 +70,8 @@ def _odd(tensor: Tensor) -> list[Any]:
 FORMS = st.sampled_from(["plain", "strided", "negated", "imaginary", "offset"])
 
 
-def _same(tensor: Tensor, form: str) -> Tensor:
-    """Return the same numbers in another form of memory."""
+def _reformatted(tensor: Tensor, form: str) -> Tensor:
+    """Return a tensor with the same values in another memory format."""
     if not tensor.is_floating_point():
         return tensor
     forms = {
@@ -95,15 +95,15 @@ def _check(
     scale: float = 1,
     spreads: bool = False,
 ) -> None:
-    """Compare with float64. Of infinity and NaN, which it is depends on how a gate is rounded.
+    """Compare with float64. Infinity and NaN count as equal, because rounding decides which of them results.
 
-    If it `spreads`, other numbers of its chunk may be infinite too.
+    With `spreads`, non-finite numbers may spread to other numbers of their chunk.
     """
     for one, other in zip(tensors(actual), tensors(expected), strict=True):
         rtol, atol = (scale * tolerance for tolerance in tolerances[one.dtype])
-        exact = other.to(one.dtype).double()  # what does not fit into the dtype is infinite
+        exact = other.to(one.dtype).double()  # values beyond the dtype's range become infinite
         finite = exact.isfinite() & (one.isfinite() | (not spreads))
-        assert torch.equal(one.isfinite(), finite), f"{what}: other numbers are finite"
+        assert torch.equal(one.isfinite(), finite), f"{what}: different numbers are finite"
         close = torch.isclose(one.double()[finite], exact[finite], rtol=rtol, atol=atol)
         assert close.all(), f"{what}: {close.logical_not().sum()} of {close.numel()} numbers are wrong"
 
@@ -115,7 +115,7 @@ def _module(case: Case) -> tuple[Row, nn.Module]:
 
 
 def wrong_module_calls(case: Case) -> None:
-    """One argument of a module in place of another thing: refused, or as if it were right."""
+    """One argument of a module is replaced: the call is refused or runs."""
     row, module = _module(case)
     steps = "step" not in row.exceptions and hasattr(module, "step") and case.draw(st.booleans(), "step")
     x, reset = row.inputs(3, 2, torch.float32), torch.tensor([[False, True]] * 3)
@@ -123,7 +123,7 @@ def wrong_module_calls(case: Case) -> None:
     given = [x[0], state, reset[0]] if steps else [x, state, torch.zeros(3, 2).bool(), reset]
     leaves, spec = tree_flatten(given)
     at = case.draw(st.integers(0, len(leaves) - 1), "argument")
-    odd = _odd(leaves[at])
+    odd = _wrong_values(leaves[at])
     leaves[at] = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
     *args, reset = tree_unflatten(leaves, spec)
     with backend.using(case.draw(st.sampled_from(CHOICES))):
@@ -131,7 +131,7 @@ def wrong_module_calls(case: Case) -> None:
 
 
 def module_values(case: Case) -> None:
-    """Inputs with infinities, in odd forms of memory: the same as float64 on every backend."""
+    """Random inputs in unusual memory formats: the same results as float64, on every backend."""
     row, module = _module(case)
     length, batch = case.draw(st.integers(0, 9), "length"), case.draw(st.integers(0, 4), "batch")
     x = row.inputs(length, batch, torch.float32)
@@ -143,16 +143,16 @@ def module_values(case: Case) -> None:
     with backend.using("reference"), torch.no_grad():
         expected = call(_exact(row, module), x.double(), _wide(state), mask, reset=reset)
     form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
-    formed = tree_map_only(Tensor, lambda leaf: _same(leaf, form), state)
+    formed = tree_map_only(Tensor, lambda leaf: _reformatted(leaf, form), state)
     with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
-        actual = call(module, _same(x, form), formed, mask, reset=reset)
+        actual = call(module, _reformatted(x, form), formed, mask, reset=reset)
     _check(
         f"{type(module).__name__}, {choice}, {form}", actual, expected, STACK_TOLERANCES, scale=row.magnifies
     )
 
 
 def sequences_end_to_end(case: Case) -> None:
-    """Sequences of any lengths laid end to end: the same as each alone in float64, on every backend."""
+    """Concatenated sequences of any lengths: the same results as each alone in float64, on every backend."""
     row, module = _module(case)
     lengths = case.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5), "lengths")
     offsets = [0, *accumulate(lengths)]
@@ -163,12 +163,12 @@ def sequences_end_to_end(case: Case) -> None:
     form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
     cu_seqlens = torch.tensor(offsets, dtype=case.draw(st.sampled_from([torch.int32, torch.int64]), "dtype"))
     with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
-        actual = call(module, _same(x, form), state, cu_seqlens=cu_seqlens)
+        actual = call(module, _reformatted(x, form), state, cu_seqlens=cu_seqlens)
     _check(f"{type(module).__name__}, {choice}", actual, expected, STACK_TOLERANCES, scale=row.magnifies)
 
 
 def wrong_offsets(case: Case) -> None:
-    """Offsets of any values: refused, or those of sequences laid end to end."""
+    """Offsets with any values: refused, or valid."""
     row, module = _module(case)
     values = case.draw(st.lists(st.integers(-3, 12), max_size=5), "values")
     dtype = case.draw(st.sampled_from([torch.int32, torch.int64, torch.int16, torch.float32]), "dtype")
@@ -182,7 +182,7 @@ def wrong_offsets(case: Case) -> None:
 
 
 def _exact(row: Row, module: nn.Module) -> nn.Module:
-    """Return a module of float64 with the same weights."""
+    """Return a float64 module with the same weights."""
     exact = row.make().eval().double()
     exact.load_state_dict(module.state_dict())
     return exact
@@ -199,7 +199,7 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
     length, batch, hidden = (case.draw(st.integers(0, 6), letter) for letter in "TBD")
     dtype = case.draw(st.sampled_from(list(TOLERANCES)), "dtype")
     wide = accumulate_dtype(dtype)
-    few = {"mask_pad": torch.rand(length, batch) < 0.3}
+    optional = {"mask_pad": torch.rand(length, batch) < 0.3}
     options: dict[str, Any] = {}
     if name == "sru":
         gates, directions = case.draw(st.integers(3, 4), "K"), case.draw(st.integers(1, 2), "N")
@@ -210,10 +210,10 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
             "v": torch.randn(*position, 2, columns, dtype=wide),
             "bias": torch.randn(2, columns, dtype=wide),
         }
-        few["c0"] = torch.randn(batch, columns, dtype=wide)
-        few["mask_c"] = (torch.rand(batch, columns) < 0.7).to(wide) / 0.7
+        optional["c0"] = torch.randn(batch, columns, dtype=wide)
+        optional["mask_c"] = (torch.rand(batch, columns) < 0.7).to(wide) / 0.7
         if gates == 3:
-            few["x"] = torch.randn(length, batch, columns, dtype=dtype)
+            optional["x"] = torch.randn(length, batch, columns, dtype=dtype)
         activation = case.draw(st.sampled_from(["identity", "tanh", "relu"]), "activation")
         options = {"bidirectional": directions == 2, "activation": activation}
     elif name == "gated_linear":
@@ -221,23 +221,23 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
         given = {letter: torch.randn(length, batch, heads, keys, dtype=dtype) for letter in "qk"}
         given["v"] = torch.randn(length, batch, heads, hidden, dtype=dtype)
         given["log_g"] = -torch.rand(length, batch, heads, keys, dtype=wide)
-        few["s0"] = torch.randn(batch, heads, keys, hidden, dtype=wide)
+        optional["s0"] = torch.randn(batch, heads, keys, hidden, dtype=wide)
     else:
         given = {"u": torch.randn(length, batch, 2, hidden, dtype=dtype)}
-        few["h0"] = torch.randn(batch, hidden, dtype=wide)
+        optional["h0"] = torch.randn(batch, hidden, dtype=wide)
         if name == "ligru":
-            given["weight"] = (0.3 * torch.randn(2 * hidden, hidden)).to(dtype)  # the operator rounds it
-            few["mask_h"] = (torch.rand(batch, hidden) < 0.7).to(wide) / 0.7
-    few["reset"] = torch.rand(length, batch) < 0.3
-    given |= {key: tensor for key, tensor in few.items() if case.draw(st.booleans(), key)}
-    state = next(key for key in few if key in ("c0", "s0", "h0"))
+            given["weight"] = (0.3 * torch.randn(2 * hidden, hidden)).to(dtype)  # rounded as by the operator
+            optional["mask_h"] = (torch.rand(batch, hidden) < 0.7).to(wide) / 0.7
+    optional["reset"] = torch.rand(length, batch) < 0.3
+    given |= {key: tensor for key, tensor in optional.items() if case.draw(st.booleans(), key)}
+    state = next(key for key in optional if key in ("c0", "s0", "h0"))
     if "reset" in given and case.draw(st.booleans(), "state at a reset"):
-        given[f"{state[0]}_reset"] = torch.randn(few[state].shape[1:], dtype=few[state].dtype)
+        given[f"{state[0]}_reset"] = torch.randn(optional[state].shape[1:], dtype=optional[state].dtype)
     return f"{name}_recurrence", given, options
 
 
-def _drop_spread(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Tensor) -> None:
-    """Clear what follows a state that is not finite in its sequence: a product has mixed it with others."""
+def _zero_after_nonfinite(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Tensor) -> None:
+    """Zero all results after a non-finite state of a sequence, because the product spreads it."""
     length, batch = expected.shape[:2]
     clean = given["h0"].isfinite().all(-1) if "h0" in given else torch.ones(batch, dtype=torch.bool)
     begins = given.get("reset", torch.zeros(length, batch, dtype=torch.bool))
@@ -252,38 +252,40 @@ def _drop_spread(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Te
 
 
 def recurrences(case: Case) -> None:
-    """Every function with infinities and NaN here and there: the same as the reference in float64."""
+    """Every function, possibly with one infinite, NaN or extreme number: the same results as in float64."""
     name, given, options = _recurrence(case)
     floats = [key for key, tensor in given.items() if tensor.is_floating_point() and tensor.numel()]
     odd = case.draw(st.sampled_from([*floats, None]), "odd number in")
     if odd is not None:
         numbers = [-torch.inf, torch.nan, 0.0, -6e4]
         numbers += [] if odd == "log_g" else [torch.inf, 6e4, 1e-40]  # a gate is at most 1
-        if odd == "weight":  # a large one magnifies how the state before is rounded
+        if odd == "weight":  # a large weight magnifies the rounding error of the previous state
             numbers = [number for number in numbers if abs(number) != 6e4]
         value = case.draw(st.sampled_from(numbers), "number")
         if "activation" in options:
             options["activation"] = "identity"  # tanh of infinity is 1
         if odd in ("v", "bias", "weight", "mask_h"):
-            given.pop("mask_pad", None)  # whose infinite gate a NaN of the column reaches in the reference
+            given.pop("mask_pad", None)  # in the reference, NaN in a column spreads to the gates at padding
         given[odd].view(-1)[case.draw(st.integers(0, given[odd].numel() - 1), "place")] = value
     exact = {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in given.items()}
     expected = getattr(reference, name)(**exact, **options)
     form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
     with backend.using(choice):
-        actual = getattr(functional, name)(**{key: _same(x, form) for key, x in given.items()}, **options)
+        actual = getattr(functional, name)(
+            **{key: _reformatted(x, form) for key, x in given.items()}, **options
+        )
     spreads = choice == "reference" and name != "sru_recurrence"
     if name == "ligru_recurrence" and not all(tensor.isfinite().all() for tensor in expected):
-        _drop_spread(given, expected[0], *actual)
-        _drop_spread(given, expected[0], *expected)
+        _zero_after_nonfinite(given, expected[0], *actual)
+        _zero_after_nonfinite(given, expected[0], *expected)
     _check(f"{name}, {choice}, {form}, odd {odd}", actual, expected, TOLERANCES, spreads=spreads)
 
 
 def wrong_recurrence_calls(case: Case) -> None:
-    """One argument of a function in place of another thing: refused, or as if it were right."""
+    """One argument of a function is replaced: the call is refused or runs."""
     name, given, options = _recurrence(case)
     key = case.draw(st.sampled_from(sorted({**given, **options})), "argument")
-    odd = _odd(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
+    odd = _wrong_values(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
     value = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
     with backend.using(case.draw(st.sampled_from(CHOICES), "backend")):
         try:
@@ -295,7 +297,7 @@ def wrong_recurrence_calls(case: Case) -> None:
 
 
 def wrong_sizes(case: Case) -> None:
-    """Constructors with one argument that is something else."""
+    """Constructors with one argument replaced."""
     import inspect
 
     import sru_nn

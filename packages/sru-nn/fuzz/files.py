@@ -1,4 +1,4 @@
-"""Spoilt checkpoints for `python -m sru_nn.convert`."""
+"""Damaged checkpoints for `python -m sru_nn.convert`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "tests/golden"
 
 
 def refuses(error: BaseException) -> bool:
-    """Only `_convert` knows what the user saw."""
+    """Accept no error: `_convert` recognises refusals from the command's output."""
     return False
 
 
@@ -39,7 +39,7 @@ def _convert(case: Case, path: Path, *options: str) -> dict[str, torch.Tensor]:
 
 
 def converted_bytes(case: Case) -> None:
-    """Changed bytes of a file of torch.save or of safetensors."""
+    """Files of torch.save or safetensors with mutated bytes."""
     weights = SRU(4, 4, 2).state_dict()
     path = case.folder / case.draw(st.sampled_from(["old.pt", "old.safetensors"]), "name")
     (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
@@ -48,7 +48,7 @@ def converted_bytes(case: Case) -> None:
 
 
 def converted_contents(case: Case) -> None:
-    """State dicts of every older version, with something in them that does not fit."""
+    """State dicts of every older version, with one mutated entry."""
     name = case.draw(st.sampled_from(sorted(path.name for path in GOLDEN.glob("*.pt"))), "golden")
     examples = _golden(name)
     number = case.draw(st.integers(0, len(examples) - 1), "example")
@@ -67,7 +67,7 @@ def _golden(name: str) -> list[dict[str, Any]]:
 
 
 def _hostile(chance: random.Random, value: Any) -> Any:
-    """Return something else in place of an entry."""
+    """Return a wrong value in place of an entry."""
     if not isinstance(value, torch.Tensor):
         return hostile_value(chance, value)
     kinds = [value[None], value.flatten(), value.flatten()[:-1], value.int(), value.sum(), value.tolist()]

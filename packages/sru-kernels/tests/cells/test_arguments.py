@@ -1,4 +1,4 @@
-"""The arguments that every kernel refuses. No call here gets as far as reading an address."""
+"""The arguments that every kernel rejects. No call here reads from an address."""
 
 import os
 from itertools import combinations
@@ -71,7 +71,7 @@ def test_sizes_have_a_minimum(kernel, name):
 @pytest.mark.parametrize(
     ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in SIZES[kernel] if name in AXES]
 )
-def test_a_size_that_no_memory_holds_is_refused(kernel, name, size):
+def test_a_size_too_large_for_any_memory_is_refused(kernel, name, size):
     message = f"^{kernel}: {name} must keep the product of all sizes below 2\\^50, got {size}$"
     with pytest.raises(ValueError, match=message):
         call(kernel, **{name: size})
@@ -80,7 +80,7 @@ def test_a_size_that_no_memory_holds_is_refused(kernel, name, size):
 @pytest.mark.parametrize("others", [1, 0])
 @pytest.mark.parametrize(("kernel", "first", "second"), PAIRS)
 def test_sizes_whose_product_overflows_are_refused(kernel, first, second, others):
-    """An empty axis makes no difference: a kernel multiplies some of the others alone."""
+    """Even with an empty axis, because kernels also compute products of the other axes."""
     sizes = {name: others for name in SIZES[kernel] if name in AXES}
     message = f"^{kernel}: {second} must keep the product of all sizes below 2\\^50, got 4294967296$"
     with pytest.raises(ValueError, match=message):
@@ -88,21 +88,21 @@ def test_sizes_whose_product_overflows_are_refused(kernel, first, second, others
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_at_least_one_thread_is_needed(kernel):
+def test_num_threads_must_be_positive(kernel):
     with pytest.raises(ValueError, match=rf"^{kernel}: num_threads must be at least 1, got 0$"):
         call(kernel, num_threads=0)
 
 
 @pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "sru_step"])
 @pytest.mark.parametrize("num_gates", [2, 5])
-def test_gates_are_three_or_four(kernel, num_gates):
+def test_num_gates_must_be_three_or_four(kernel, num_gates):
     with pytest.raises(ValueError, match=rf"^{kernel}: num_gates must be 3 or 4, got {num_gates}$"):
         call(kernel, num_gates=num_gates)
 
 
 @pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "ligru_forward", "ligru_backward"])
 @pytest.mark.parametrize("num_directions", [0, 3])
-def test_directions_are_one_or_two(kernel, num_directions):
+def test_num_directions_must_be_one_or_two(kernel, num_directions):
     with pytest.raises(ValueError, match=rf"^{kernel}: num_directions must be 1 or 2, got {num_directions}$"):
         call(kernel, num_directions=num_directions)
 
@@ -115,7 +115,7 @@ def test_directions_are_one_or_two(kernel, num_directions):
         ("ligru_backward", "identity", "tanh, relu, sin, leaky_relu"),
     ],
 )
-def test_a_cell_has_some_of_the_activations(kernel, activation, known):
+def test_activations_that_a_cell_lacks_are_refused(kernel, activation, known):
     message = f"^{kernel}: activation must be one of {known}, got {activation}$"
     with pytest.raises(ValueError, match=message):
         call(kernel, activation=activation)
@@ -128,7 +128,7 @@ def test_a_cell_has_some_of_the_activations(kernel, activation, known):
         ("ligru_backward", ("norm_weight", "norm_bias")),
     ],
 )
-def test_what_belongs_to_a_norm_is_refused_without_one(kernel, names):
+def test_arrays_of_a_norm_are_refused_without_one(kernel, names):
     for name in names:
         message = rf"^{kernel}: {name} must be absent \(0\) without a norm$"
         with pytest.raises(ValueError, match=message):
@@ -143,7 +143,7 @@ def test_a_norm_needs_more_arrays(name):
 
 
 @pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "sru_step"])
-def test_the_highway_does_not_come_twice(kernel):
+def test_x_is_refused_with_four_gates(kernel):
     message = rf"^{kernel}: x must be absent \(0\) with num_gates = 4, whose fourth gate is the highway$"
     with pytest.raises(ValueError, match=message):
         call(kernel, num_gates=4, x=64)
@@ -159,13 +159,13 @@ def test_grad_x_without_x_is_refused():
 @pytest.mark.parametrize(
     ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in REQUIRED[kernel]]
 )
-def test_arrays_are_required_unless_they_are_empty(kernel, name):
+def test_arrays_are_required_unless_empty(kernel, name):
     with pytest.raises(ValueError, match=f"^{kernel}: {name} is required, got a null pointer$"):
         call(kernel, **{name: 0})
     assert call(kernel, batch=0, **{name: 0}) is None
 
 
-def test_gradients_of_v_per_position_are_not_required_of_an_empty_sequence():
+def test_grad_v_per_position_is_not_required_for_an_empty_sequence():
     outputs = dict.fromkeys(("grad_bias", "grad_c0"), 64)
     with pytest.raises(ValueError, match=r"^sru_backward: grad_v is required"):
         call("sru_backward", length=0, **outputs, grad_v=0)
@@ -199,7 +199,7 @@ def test_each_field_has_its_type(kernel, name, value, message):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_arguments_are_those_of_the_kernel(kernel):
+def test_a_tuple_of_another_length_is_refused(kernel):
     kind = TUPLES[kernel]
     message = rf"^{kernel}: args must be the {len(kind._fields)} fields of {kind.__name__}, got 3$"
     with pytest.raises(TypeError, match=message):
@@ -216,6 +216,6 @@ def test_the_arguments_are_those_of_the_kernel(kernel):
         ("ligru_backward", {"hidden_size": 2**23}),
     ],
 )
-def test_too_little_memory_is_an_exception(kernel, sizes):
+def test_too_little_memory_raises(kernel, sizes):
     with pytest.raises(MemoryError):
         call(kernel, **sizes)

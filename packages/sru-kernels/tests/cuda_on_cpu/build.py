@@ -24,11 +24,11 @@ from .toolkit import Toolkit, find_tool
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1]
-ARCHITECTURES = ("75", "120")  # the oldest and the newest that the wheel is made for
+ARCHITECTURES = ("75", "120")  # the oldest and the newest that the wheel supports
 SANITIZERS = {
     "asan": (
         *("-fsanitize=address,alignment", "-fno-sanitize-recover=all"),
-        "--param=asan-instrumentation-with-call-threshold=0",  # calls, which take less time to compile
+        "--param=asan-instrumentation-with-call-threshold=0",  # instrument with calls, which compile faster
     ),
     "tsan": ("-fsanitize=thread",),
 }
@@ -36,7 +36,7 @@ EXTENSION = "_cuda" + sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def run(*command: str | Path) -> str:
-    """Run a command and return its output; an AssertionError holds it if the command fails."""
+    """Run a command and return its output; raise an AssertionError with the output if the command fails."""
     done = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -49,7 +49,7 @@ def run(*command: str | Path) -> str:
 
 
 def fingerprint(toolkit: Toolkit) -> str:
-    """A digest of what the builds are made of: sources, compilers, versions, and the programs beside this."""
+    """A digest of all inputs of the builds: sources, compilers, versions, and the files of this folder."""
     import pybind11
 
     digest = hashlib.sha256()
@@ -64,9 +64,9 @@ def fingerprint(toolkit: Toolkit) -> str:
 
 
 def kept(path: Path, make: Callable[[Path], object]) -> Path:
-    """Make a file or a folder, unless it is there or another process is making it.
+    """Make a file or a folder unless it exists; wait if another process is making it.
 
-    One that was not finished has another name.
+    An unfinished one has a different name.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +81,10 @@ def kept(path: Path, make: Callable[[Path], object]) -> Path:
 
 @dataclass
 class Builds:
-    """Makes every build once, in threads, on first use or all of them with `start`.
+    """Makes each build once, in a thread pool, on first use; `start` starts all of them.
 
-    A task waits only for tasks that were submitted before it, so that few threads are enough. What is
-    compiled stays in `folder`, where a later run with the same `fingerprint` finds it.
+    A task waits only for tasks submitted before it, so that a small pool cannot deadlock. Compiled files stay
+    in `folder`, where a later run with the same `fingerprint` finds them.
     """
 
     toolkit: Toolkit
@@ -100,7 +100,7 @@ class Builds:
 
     @cached_property
     def bindings(self) -> list[Future[Path]]:
-        """The bindings, without a sanitizer: slow to compile, and the same in both builds."""
+        """The bindings, without a sanitizer because they are slow to compile; both builds share them."""
         import pybind11
 
         include = ("-I", pybind11.get_include(), "-I", sysconfig.get_path("include"))
@@ -109,7 +109,7 @@ class Builds:
 
     @cached_property
     def sources(self) -> dict[str, Future[Path]]:
-        """The packages by sanitizer."""
+        """The packages, by sanitizer."""
         bindings = self.bindings
         files = [*SOURCE.glob("src/cells/*/cuda_*.cu"), *SOURCE.glob("src/runtime/cuda/*.cpp")]
         objects = {
@@ -135,11 +135,11 @@ class Builds:
         library = kept(self.folder / f"{sanitizer}.so", lambda path: run(*linker, "-o", path))
         return self._package(f"source-{sanitizer}", library)
 
-    # The extension that nvcc builds, and a stand-in for the CUDA runtime that runs its PTX.
+    # The extension built by nvcc, and a stand-in for the CUDA runtime that runs its PTX.
 
     @cached_property
     def extension(self) -> Future[Path]:
-        """`_cuda`, its kernels built as for a wheel, but with PTX only and a shared CUDA runtime."""
+        """`_cuda`, with its kernels built as for a wheel, but with only PTX and a shared CUDA runtime."""
         return self.pool.submit(self._extension)
 
     def _extension(self) -> Path:
@@ -155,7 +155,7 @@ class Builds:
             "CMAKE_CUDA_ARCHITECTURES": ";".join(f"{name}-virtual" for name in ARCHITECTURES),
             "CMAKE_CUDA_COMPILER": self.toolkit.nvcc,
             "CMAKE_BUILD_TYPE": "Release",
-            # The code of the host, which only launches, takes longer to optimize than to run.
+            # Not optimized: host code only launches kernels, and optimizing it takes longer than running it.
             "CMAKE_CXX_FLAGS_RELEASE": "-DNDEBUG",
             "CMAKE_CUDA_FLAGS_RELEASE": "-DNDEBUG",
             "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",
@@ -188,7 +188,7 @@ class Builds:
 
     @cached_property
     def translated(self) -> dict[str, Future[Path]]:
-        """The stand-in runtimes, a folder with `libcudart.so.13` for each architecture."""
+        """The stand-in runtimes: for each architecture, a folder with `libcudart.so.13`."""
         return {name: self.pool.submit(self._translated, name, self.ptx) for name in ARCHITECTURES}
 
     def _translated(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> Path:
@@ -211,12 +211,12 @@ class Builds:
 
     @cached_property
     def real(self) -> Path:
-        """The package with the extension that nvcc built."""
+        """The package with the extension built by nvcc."""
         return self._package("ptx", self.extension.result())
 
     @cached_property
     def static(self) -> Path:
-        """The package with the same object files linked with the static runtime, as wheels are."""
+        """The package with the same object files linked with the static runtime, as in wheels."""
         objects = sorted((self.extension.result().parent / "cmake/CMakeFiles/_cuda.dir").rglob("*.o"))
         linker = ("g++", "-shared", *objects, *self.toolkit.libraries)
         runtime = ("-lcudart_static", "-ldl", "-lrt", "-lpthread")
@@ -232,7 +232,7 @@ class Builds:
 
     @cached_property
     def cubins(self) -> dict[str, Future[list[tuple[Path, str]]]]:
-        """By architecture, the machine code of each PTX file and the report of ptxas."""
+        """For each architecture, the machine code of each PTX file and the report of ptxas."""
         return {name: self.pool.submit(self._assemble, name, self.ptx) for name in ARCHITECTURES}
 
     def _assemble(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> list[tuple[Path, str]]:
@@ -245,7 +245,7 @@ class Builds:
         return results
 
     def _package(self, name: str, extension: Path | None = None) -> Path:
-        """A folder with the installed package, but for its CUDA extension, and with another one."""
+        """A folder with the installed package, whose CUDA extension is replaced by another one or none."""
         package = self.packages / name / "sru_kernels"
         package.mkdir(parents=True)
         for file in (*Path(sru_kernels.__file__).parent.glob("*.py"), Path(_native.__file__)):

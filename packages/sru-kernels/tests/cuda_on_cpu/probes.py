@@ -1,4 +1,4 @@
-"""Small kernels that try what the engines make of an instruction: `probes/`."""
+"""Small kernels that test how the engines run an instruction: `probes/`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ COMMON = ("-std=c++17", "-g1", "-w", "-mfma", "-ffp-contract=off")
 
 @dataclass(frozen=True)
 class Probes:
-    """A program per engine, which launches one kernel: with one block, or with several that can wait."""
+    """One program per engine, which launches a kernel; several blocks are launched cooperatively."""
 
     programs: dict[str, Path]
 
     def __call__(
         self, engine: str, name: str, inputs: NDArray, threads: int = 32, blocks: int = 1
     ) -> tuple[NDArray, str]:
-        """What the kernel wrote, in as many bytes as it was given, and what the program complained of."""
+        """Run a kernel; return its output, of the same size as the input, and the program's errors."""
         done = subprocess.run(
             [str(self.programs[engine]), name, str(threads), str(blocks)],
             input=inputs.tobytes(),
@@ -35,17 +35,17 @@ class Probes:
             preexec_fn=_without_random_addresses,
             check=False,
         )
-        # A program that was aborted has written nothing.
+        # An aborted program has written nothing.
         return np.frombuffer(done.stdout, np.float32), done.stderr.decode(errors="replace")
 
 
 def _without_random_addresses() -> None:
-    """The race detector expects memory at addresses that Linux does not guarantee when it randomizes them."""
+    """The race detector needs address ranges that may be taken when Linux randomizes addresses."""
     ctypes.CDLL(None).personality(0x0040000)
 
 
 def build(toolkit: Toolkit, folder: Path) -> Probes:
-    """Compile the kernels as source, with the race detector, and as PTX."""
+    """Compile the kernels from source with the race detector, and from PTX."""
     with ThreadPoolExecutor(2) as pool:
         programs = {
             "source-tsan": pool.submit(_source, toolkit, folder),

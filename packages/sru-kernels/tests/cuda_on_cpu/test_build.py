@@ -1,4 +1,4 @@
-"""Builds are kept as long as nothing they are made of changes."""
+"""Builds are kept until one of their inputs changes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +21,7 @@ FILES = (
 )
 
 
-def test_what_was_not_finished_is_made_again(tmp_path):
+def test_unfinished_files_are_made_again(tmp_path):
     path, made = tmp_path / "objects/asan/launch.o", []
 
     def fail(unfinished):
@@ -39,7 +39,7 @@ def test_what_was_not_finished_is_made_again(tmp_path):
     assert {file.name for file in path.parent.iterdir()} == {"launch.o", "launch.o.lock"}
 
 
-def test_two_that_need_a_build_at_once_make_it_once(tmp_path):
+def test_concurrent_requests_make_a_build_once(tmp_path):
     path, made, again = tmp_path / "launch.o", [], Event()
 
     def make(unfinished):
@@ -55,7 +55,7 @@ def test_two_that_need_a_build_at_once_make_it_once(tmp_path):
     assert len(made) == 1
 
 
-def test_a_change_of_any_source_or_tool_is_another_build(tmp_path, monkeypatch):
+def test_every_source_and_tool_is_in_the_fingerprint(tmp_path, monkeypatch):
     assert all((build.SOURCE / name).exists() for name in FILES) or not (build.SOURCE / "src/cells").is_dir()
     version = ["13.0"]
     monkeypatch.setattr(build, "SOURCE", tmp_path)

@@ -1,4 +1,4 @@
-"""The engines notice errors: a correct kernel gets memory that is too small or misaligned."""
+"""The engines detect errors: a correct kernel is given memory that is too small or misaligned."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def launch(worker, missing=None, hidden_size=8, **options):
 
 @pytest.mark.parametrize(("hidden_size", "columns_per_thread"), [(8, 1), (32, 1), (128, 4)])
 @pytest.mark.parametrize("missing", SIZES)
-def test_an_array_that_is_too_short_by_one_number(workers, missing, hidden_size, columns_per_thread):
+def test_an_array_that_is_one_element_too_short(workers, missing, hidden_size, columns_per_thread):
     worker, size = workers("source-asan"), {"hidden_size": hidden_size}
     with pytest.raises(AssertionError, match="heap-buffer-overflow"):
         launch(worker, missing, columns_per_thread=columns_per_thread, **size)
@@ -33,6 +33,6 @@ def test_an_array_that_is_too_short_by_one_number(workers, missing, hidden_size,
 @pytest.mark.parametrize(
     ("engine", "message"), [("source-asan", "misaligned address"), ("ptx-75", "misaligned access")]
 )
-def test_arrays_that_are_not_aligned(workers, engine, message):
+def test_misaligned_arrays(workers, engine, message):
     with pytest.raises(AssertionError, match=message):
         launch(workers(engine), shift=2)

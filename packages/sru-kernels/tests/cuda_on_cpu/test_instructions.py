@@ -1,4 +1,4 @@
-"""Copies that arrive late, barriers of the grid and instructions of a warp: right uses, and mistakes."""
+"""Correct and incorrect uses of asynchronous copies, grid barriers and warp instructions."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.cuda, pytest.mark.parametrize("engine", ["source-tsan"
 def probe(tmp_path_factory):
     toolkit = find_toolkit()
     if toolkit is None:
-        pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
+        pytest.skip("nvcc is not on PATH, and CUDACXX is not set")
     return build(toolkit, tmp_path_factory.mktemp("probes"))
 
 
@@ -31,7 +31,7 @@ def numbers(*shape):
         ("ring_of_a_lane", 32, 4),  # needs no barrier
     ],
 )
-def test_a_ring_that_waits_as_it_should(probe, engine, name, threads, width):
+def test_a_ring_that_waits_correctly(probe, engine, name, threads, width):
     steps = numbers(9, threads, width)
     read, errors = probe(engine, name, steps, threads)
     assert not errors
@@ -46,7 +46,7 @@ def test_a_ring_that_waits_as_it_should(probe, engine, name, threads, width):
         ("shuffle_for_syncwarp", 32, True),
         ("syncwarp_for_syncthreads", 64, True),
         ("refills_what_others_read", 32, True),
-        ("no_groups_at_the_end", 32, False),  # so that the last waits wait for nothing
+        ("no_groups_at_the_end", 32, False),  # so that the last waits do not wait
     ],
 )
 def test_a_ring_that_reads_too_early(probe, engine, name, threads, is_race):
@@ -57,7 +57,7 @@ def test_a_ring_that_reads_too_early(probe, engine, name, threads, is_race):
         assert "data race" in errors
 
 
-def test_bytes_that_are_not_read_are_zeros(probe, engine):
+def test_bytes_beyond_the_source_are_zeros(probe, engine):
     rows = numbers(17, 4)
     read, _ = probe(engine, "zero_fill", rows)
     taken = np.arange(16) < np.arange(17)[:, None]
@@ -66,7 +66,7 @@ def test_bytes_that_are_not_read_are_zeros(probe, engine):
     )
 
 
-def test_a_copy_that_is_not_aligned(probe, engine):
+def test_a_misaligned_copy(probe, engine):
     assert "misaligned access of cp.async" in probe(engine, "misaligned", numbers(8))[1]
 
 
@@ -80,7 +80,7 @@ def test_blocks_that_wait_for_each_other(probe, engine, blocks):
 
 
 def test_blocks_that_do_not_wait(probe, engine):
-    """Only the race detector sees it every time."""
+    """Only the race detector always detects it."""
     if engine == "source-tsan":
         assert "data race" in probe(engine, "grid_goes_on", numbers(5, 3, 32), 32, 3)[1]
 
@@ -90,19 +90,19 @@ GROUP, PLACE = LANES // 4, LANES % 4
 
 
 def halves(matrix, rows, columns):
-    """Two neighbours in the last axis of `columns` as one word."""
+    """Pairs of 16-bit elements, adjacent in the last axis of `columns`, as words."""
     return matrix[rows[:, None], columns].astype(matrix.dtype).view(np.uint32)[:, 0]
 
 
 def bfloat16(values):
-    """Round to bfloat16: its bits, and the same numbers as float32."""
+    """Round to bfloat16; return the bits, and the same numbers as float32."""
     bits = values.view(np.uint32)
     bits = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
     return bits, (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def of_lanes(matrix):
-    """What each lane has of a 16 x 8 sum."""
+    """The elements of a 16 x 8 sum that each lane holds."""
     return np.stack(
         [matrix[GROUP + 8 * high, 2 * PLACE + odd] for high in (0, 1) for odd in (0, 1)], axis=1
     ).astype(np.float32)
@@ -151,6 +151,6 @@ def test_matrices_from_shared_memory(probe, engine, name, count, transposed):
     result, errors = probe(engine, name, matrices)
     assert not errors
     taken = matrices[:count].transpose(0, 2, 1) if transposed else matrices[:count]
-    # Lane 4 row + k has the elements 2 k and 2 k + 1 of a row.
+    # Lane 4 row + k gets elements 2 k and 2 k + 1 of a row.
     expected = taken.reshape(count, 32, 2).transpose(1, 0, 2)
     np.testing.assert_array_equal(result.view(np.uint16)[: 64 * count].reshape(32, count, 2), expected)

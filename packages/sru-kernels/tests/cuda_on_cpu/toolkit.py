@@ -1,4 +1,4 @@
-"""The CUDA toolkit of this machine, and the disassembler that comes from PyPI."""
+"""The CUDA toolkit of this machine, and the disassemblers from PyPI."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Toolkit:
     libraries: tuple[str, ...]
 
     def options(self) -> list[str]:
-        """Options with which g++ finds CUDA's headers."""
+        """The g++ options for CUDA's headers."""
         return [word for folder in self.include for word in ("-isystem", folder)]
 
 
 def find_toolkit() -> Toolkit | None:
-    """Ask nvcc, from CUDACXX or PATH, where its files are."""
+    """Locate the toolkit by asking nvcc, from CUDACXX or PATH."""
     nvcc = shutil.which(os.environ.get("CUDACXX", "nvcc"))
     if nvcc is None:
         return None
-    # nvcc may be a script that starts another one, which the commands it would run reveal.
+    # nvcc may be a script that runs another nvcc; the commands of a dry run reveal its paths.
     plan = subprocess.run([nvcc, "--dryrun", "x.cu"], capture_output=True, text=True, check=False).stderr
     words = dict(re.findall(r"^#\$ (\w+)=(.*)$", plan, flags=re.MULTILINE))
     listed = shlex.split(words["INCLUDES"] + " " + words.get("SYSTEM_INCLUDES", ""))
@@ -46,4 +46,4 @@ def find_tool(name: str) -> str:
         return str(path)
     if path := shutil.which(name):
         return path
-    raise FileNotFoundError(f"{name} is not found; `pip install nvidia-cuda-{name}` has it")
+    raise FileNotFoundError(f"{name} was not found; run `pip install nvidia-cuda-{name}`")

@@ -17,12 +17,12 @@ def run_python(*arguments: str) -> str:
 def processor_flags() -> set[str]:
     cpuinfo = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not cpuinfo.exists():
-        pytest.skip("the processor's flags are read from /proc/cpuinfo of an x86-64 Linux")
+        pytest.skip("needs /proc/cpuinfo of Linux on x86-64")
     line = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
     return set(line.split(":", 1)[1].split())
 
 
-def test_version_is_the_one_in_the_package_metadata():
+def test_version_matches_the_package_metadata():
     assert sru_kernels.__version__ == metadata.version("sru-kernels")
     assert sru_kernels.build_info()["version"] == sru_kernels.__version__
 
@@ -33,7 +33,7 @@ def test_build_info_names_compiler_and_standard():
     assert info["cxx_standard"] == 17
 
 
-def test_build_info_says_which_cuda_it_holds():
+def test_build_info_describes_the_cuda_build():
     info = sru_kernels.build_info()["cuda"]
     assert info == sru_kernels.cuda.build_info()
     if info is None:
@@ -43,7 +43,7 @@ def test_build_info_says_which_cuda_it_holds():
         assert all(re.fullmatch(r"(sm|compute)_\d+", name) for name in info["architectures"])
 
 
-def test_instruction_set_is_the_widest_the_kernel_reports(monkeypatch):
+def test_instruction_set_is_the_widest_of_the_processor(monkeypatch):
     monkeypatch.delenv("SRU_KERNELS_INSTRUCTION_SET", raising=False)
     flags = processor_flags()
     if {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
@@ -56,14 +56,14 @@ def test_instruction_set_is_the_widest_the_kernel_reports(monkeypatch):
     assert run_python("-c", program).strip() == expected
 
 
-def test_openmp_of_torch_is_used_where_torch_is_loaded():
-    pytest.importorskip("torch", reason="the package is tested without torch here")
+def test_openmp_of_torch_is_used_if_torch_is_loaded():
+    pytest.importorskip("torch", reason="torch is not installed")
     program = "import sru_kernels, torch; print(sru_kernels.build_info()['openmp'], torch.__file__)"
     runtime, torch = run_python("-c", program).split()
     assert Path(runtime).is_relative_to(Path(torch).parents[1])
 
 
-def test_openmp_runs_as_many_threads_as_it_was_told(monkeypatch):
+def test_openmp_respects_omp_num_threads(monkeypatch):
     if sru_kernels.build_info()["openmp"] is None:
         pytest.skip("this build has no OpenMP")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -71,17 +71,17 @@ def test_openmp_runs_as_many_threads_as_it_was_told(monkeypatch):
     assert run_python("-c", program).strip() == "3"
 
 
-def test_no_second_openmp_runtime_comes_with_the_package():
+def test_the_package_ships_no_openmp_runtime():
     package = Path(sru_kernels.__file__).parent
     assert not [path for path in package.parent.rglob("libgomp*") if "sru_kernels" in str(path)]
 
 
-def test_caller_may_change_what_build_info_returned():
+def test_build_info_returns_a_copy():
     sru_kernels.build_info().clear()
     assert sru_kernels.build_info()["version"]
 
 
-def test_import_brings_in_neither_torch_nor_numpy_nor_cuda():
+def test_import_loads_neither_torch_nor_numpy_nor_cuda():
     loaded = run_python("-c", "import sys, sru_kernels; print(*sys.modules)").split()
     assert "sru_kernels._native" in loaded
     assert {"torch", "numpy", "sru_kernels._cuda"}.isdisjoint(loaded)

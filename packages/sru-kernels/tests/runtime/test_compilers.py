@@ -1,4 +1,4 @@
-"""Clang accepts the sources of the CPU kernels, whichever compiler built the package."""
+"""Clang accepts the sources of the CPU kernels, regardless of which compiler built the package."""
 
 import platform
 import shutil
@@ -15,9 +15,9 @@ AVX2 = ("-fopenmp-simd", "-mavx2", "-mfma", "-mf16c", "-DSRU_KERNELS_VARIANT=avx
 def test_clang_accepts_every_source_of_the_cpu_kernels():
     clang = shutil.which("clang++") or shutil.which("clang++-14")
     if clang is None:
-        pytest.skip("no clang++ is found on PATH")
+        pytest.skip("clang++ is not on PATH")
     if platform.machine() != "x86_64":
-        pytest.skip("the flags are those of x86-64")
+        pytest.skip("the compiler flags need x86-64")
     sources = sorted(SOURCE.glob("src/cells/*/cpu_*.cpp")) + sorted(SOURCE.glob("src/runtime/cpu/*.cpp"))
     if not sources:
         pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src")

@@ -1,4 +1,4 @@
-"""The machine code of the CUDA kernels: registers, spills, 16-byte accesses, and how far it reads ahead."""
+"""The machine code of the CUDA kernels: registers, spills, 16-byte accesses, and read-ahead distance."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def documented(architecture):
 
 
 @built
-def test_no_kernel_spills_or_needs_more_than_the_docs_say(builds, architecture):
+def test_no_kernel_spills_or_uses_more_than_documented(builds, architecture):
     rows = documented(architecture)
     reports = [
         part for _, said in builds.cubins[architecture].result() for part in said.split("Compiling entry")[1:]
@@ -73,7 +73,7 @@ def test_no_kernel_spills_or_needs_more_than_the_docs_say(builds, architecture):
 
 
 def sru_kernels(machine_code, architecture):
-    """The kernels of the SRU, but for rings where there is no cp.async: those return at once."""
+    """The kernels of the SRU, except rings without cp.async, which return at once."""
     for kernel, code in machine_code(architecture).items():
         if kernel.function.startswith("sru_") and not (kernel.in_ring and int(architecture) < 80):
             yield kernel, code
@@ -90,9 +90,9 @@ def test_rings_copy_and_wide_kernels_write_16_bytes_at_a_time(machine_code, arch
 
 
 def is_read_far_ahead(kernel, ahead):
-    """By twelve steps, or by 16 KiB per multiprocessor where each of its four schedulers has a warp.
+    """At least 12 steps, or 16 KiB per multiprocessor if each of its four schedulers has one warp.
 
-    By ten in teams, whose steps are shorter, and by two where registers hold what is read.
+    At least 10 steps in teams, whose steps are shorter, and 2 steps if data is read into registers.
     """
     if kernel.in_ring:
         return ahead >= 12 or ahead * 128 * kernel.columns * kernel.read() >= 16 << 10
@@ -100,7 +100,7 @@ def is_read_far_ahead(kernel, ahead):
 
 
 def waits_sooner(kernel):
-    """What waits for a read in the same turn: float64 without a ring."""
+    """Whether a kernel waits for a read in the same iteration: float64 without a ring."""
     return not kernel.in_ring and kernel.dtype == "float64"
 
 
@@ -113,7 +113,7 @@ def test_memory_is_read_ahead(machine_code, architecture):
 
 @built
 def test_rings_are_longer_in_small_blocks(machine_code, architecture):
-    """By so much that a warp has twice as many groups of steps."""
+    """A warp has twice as many groups of steps."""
     for kernel, code in sru_kernels(machine_code, architecture):
         if kernel.in_ring:
             full, small = (kernel.figures(code, {}, is_small) for is_small in (False, True))
@@ -129,7 +129,7 @@ def test_gated_linear_computes_while_the_next_chunk_is_copied(machine_code, arch
 
 
 def light_grus(machine_code, architecture):
-    """The kernels of the Li-GRU, and how many numbers a lane takes at a time of each state and column."""
+    """The kernels of the Li-GRU, and the number of elements that a lane reads at a time."""
     for kernel, code in machine_code(architecture).items():
         if kernel.function.startswith("ligru_"):
             yield kernel, code, 16 // kernel.sizes[1]
@@ -137,7 +137,7 @@ def light_grus(machine_code, architecture):
 
 @built
 def test_light_grus_read_states_16_bytes_at_a_time(machine_code, architecture):
-    """Four rows of them, ahead of the loop and in it, and as many numbers of a column in shared memory."""
+    """Four rows of states, before and in the loop, and as many elements of a column in shared memory."""
     for kernel, code, piece in light_grus(machine_code, architecture):
         read = {name: [one.size for one in code.instructions if one.name == name] for name in ("LDG", "LDS")}
         assert read["LDG"].count(16) >= 8, kernel
@@ -146,13 +146,13 @@ def test_light_grus_read_states_16_bytes_at_a_time(machine_code, architecture):
 
 @built
 def test_light_grus_multiply_while_the_next_states_are_read(machine_code, architecture):
-    """All products of a piece: those of four rows with eight columns."""
+    """All products of a piece: four rows times eight columns."""
     for kernel, code, piece in light_grus(machine_code, architecture):
         assert products_during_reads(code) >= 32 * piece, kernel
 
 
 @built
-def test_steps_take_no_longer_to_issue_than_the_docs_say(machine_code, architecture):
+def test_steps_take_no_longer_to_issue_than_documented(machine_code, architecture):
     rows = documented(architecture)
     for kernel, code in sru_kernels(machine_code, architecture):
         assert kernel.figures(code, {})["cycles"] <= 1.05 * rows[kernel]["cycles"], kernel
@@ -160,9 +160,9 @@ def test_steps_take_no_longer_to_issue_than_the_docs_say(machine_code, architect
 
 @built
 def test_a_cuda_graph_can_capture_the_first_launch(builds, architecture):
-    """The extension calls nothing that capture forbids: no allocation, wait or copy.
+    """The extension calls nothing that capture forbids: no allocation, synchronization or copy.
 
-    The attribute that is set is how much shared memory a kernel may have, which puts nothing into a stream.
+    cudaFuncSetAttribute only raises a kernel's limit of shared memory, which adds no work to a stream.
     """
     symbols = run("nm", "--dynamic", "--undefined-only", builds.extension.result())
     called = {name.removesuffix("_v2") for name in re.findall(r" U (cuda\w+)", symbols)}
@@ -171,17 +171,17 @@ def test_a_cuda_graph_can_capture_the_first_launch(builds, architecture):
     after_an_error = {"cudaGetLastError", "cudaGetErrorName", "cudaGetErrorString"}
     about_the_machine = {"cudaDriverGetVersion", "cudaGetDeviceCount", "cudaGetDeviceProperties"}
     assert called >= around_a_launch
-    by_the_compiler = {"cudaLaunchKernel"}  # for `<<<...>>>`, which nothing here uses
+    by_the_compiler = {"cudaLaunchKernel"}  # for `<<<...>>>`, which is not used here
     assert called <= around_a_launch | by_the_compiler | after_an_error | about_the_machine
 
 
 @pytest.mark.parametrize(
     ("architecture", "columns", "kibibytes"), [("80", 0, 0), ("90", 124, 16), ("100", 110, 32), ("120", 0, 0)]
 )
-def test_targets_that_the_docs_show_as_met(architecture, columns, kibibytes):
+def test_documented_targets_are_met(architecture, columns, kibibytes):
     """Per step of one column: at most 200 issue cycles forward and 300 backward, with no spills.
 
-    And so much requested at a time by a multiprocessor with its columns of a batch of 32 by 512.
+    A multiprocessor requests at least `kibibytes` at a time for its columns of a batch of 32 by 512.
     """
     limits = {"sru_forward": 200, "sru_backward": 300}
     rows = documented(architecture)

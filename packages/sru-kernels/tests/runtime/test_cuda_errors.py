@@ -1,4 +1,4 @@
-"""The messages when the CUDA kernels cannot run. A stand-in runtime plays the machine."""
+"""The error messages if the CUDA kernels cannot run, on a machine simulated by a stand-in runtime."""
 
 import contextlib
 import ctypes
@@ -35,7 +35,7 @@ def worker(workers):
 
 
 @pytest.mark.parametrize("driver", ["13000", "13020", "14000"])
-def test_a_driver_of_the_same_major_version_or_a_newer_one_will_do(worker, driver):
+def test_a_driver_with_the_same_or_a_newer_major_version_is_accepted(worker, driver):
     assert worker.request("ask", "problem", 0, environment={"CUSHIM_DRIVER": driver}) is None
 
 
@@ -56,18 +56,18 @@ def test_a_driver_of_the_same_major_version_or_a_newer_one_will_do(worker, drive
         ),
     ],
 )
-def test_problem_says_what_the_machine_lacks(worker, machine, message):
+def test_problem_names_what_the_machine_lacks(worker, machine, message):
     assert message in worker.request("ask", "problem", 0, environment=machine)
     assert message in worker.request("diagnosis", environment=machine)
 
 
 @pytest.mark.parametrize("device", [1, 7, -1])
-def test_problem_of_a_device_that_is_not_there(worker, device):
+def test_problem_of_a_missing_device(worker, device):
     message = f"there is no CUDA device {device}: CUDA sees 1, counted from 0"
     assert worker.request("ask", "problem", device) == message
 
 
-def test_facts_of_a_machine_that_is_fit(worker):
+def test_facts_of_a_suitable_machine(worker):
     info = worker.request("ask", "build_info")
     assert (info["architectures"], info["runtime"]) == (["compute_75", "compute_120"], "shared")
     assert re.fullmatch(r"\d+\.\d+", info["toolkit"])
@@ -78,7 +78,7 @@ def test_facts_of_a_machine_that_is_fit(worker):
 
 
 @pytest.mark.parametrize("function", ["forward", "backward"])
-def test_a_launch_that_fails_names_kernel_shape_and_error(worker, function):
+def test_a_failed_launch_names_kernel_shape_and_error(worker, function):
     given = make_sru(5, 3, 17, num_directions=2, storage="bfloat16")
     message = (
         f"sru_{function}: CUDA did not launch the kernel for (T, B, K, N·D) = (5, 3, 3, 34) in bfloat16 on "
@@ -91,7 +91,7 @@ def test_a_launch_that_fails_names_kernel_shape_and_error(worker, function):
             given.forward(worker) if function == "forward" else given.backward(c, worker)
     finally:
         worker.machine = {}
-    given.backward(given.forward(worker)["c"], worker)  # the error does not come back at the next launch
+    given.backward(given.forward(worker)["c"], worker)  # the next launch does not see the error
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_launch_that_fails_names_kernel_shape_and_error(worker, function):
         ({"CUSHIM_DRIVER": "0"}, 0, r"^sru_forward: cannot use device 0: cudaErrorInsufficientDriver \("),
     ],
 )
-def test_a_launch_on_a_device_that_is_not_there(worker, machine, device, message):
+def test_a_launch_on_a_missing_device(worker, machine, device, message):
     with pytest.raises(CudaError, match=message):
         launch(worker, device=device, environment=machine)
 
@@ -146,7 +146,7 @@ def test_a_launch_restores_the_current_device(worker, error):
         ({"batch": 2**31, "hidden_size": 2**31}, "hidden_size must keep the product of all sizes below 2"),
         (
             {"length": 0, "batch": 2**20, "hidden_size": 2**25},
-            "needs a grid of 68719476736 blocks, of which CUDA allows 2147483647; split the batch",
+            "needs a grid of 68719476736 blocks, but CUDA allows at most 2147483647; split the batch",
         ),
         ({"num_gates": 5}, "num_gates must be 3 or 4, got 5"),
         ({"addresses": {**ADDRESSES, "u": 0}}, "u is required, got a null pointer"),
@@ -172,7 +172,7 @@ def test_every_array_must_be_aligned_for_wide_reads(worker, kernel, names, misal
 
 @pytest.fixture
 def elsewhere():
-    """A function that starts a worker on another package, until the test ends."""
+    """A function that starts a worker with another package; it ends with the test."""
     started = []
 
     def start(package, **environment):
@@ -194,8 +194,8 @@ def test_a_build_without_cuda_says_so(builds, elsewhere):
         launch(worker)
 
 
-def test_a_runtime_that_does_not_load_is_a_problem_and_not_an_import_error(builds, elsewhere, tmp_path):
-    (tmp_path / "libcudart.so.13").touch()  # found first, and no library
+def test_a_runtime_that_does_not_load_is_a_problem_not_an_import_error(builds, elsewhere, tmp_path):
+    (tmp_path / "libcudart.so.13").touch()  # an empty file that the loader finds first
     worker = elsewhere(builds.real, LD_LIBRARY_PATH=str(tmp_path))
     problem = worker.request("ask", "problem", 0)
     assert re.match(r"the CUDA kernels cannot be loaded: .*libcudart\.so\.13: file too short", problem)

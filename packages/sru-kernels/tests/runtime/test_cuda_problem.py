@@ -1,4 +1,4 @@
-"""Which builds run on which GPUs. A stand-in plays the extension and the machine; nothing is compiled."""
+"""Which builds run on which GPUs, with a stand-in for the extension and the machine."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ CMAKE = Path(__file__).parents[2] / "cmake/cuda.cmake"
 
 @pytest.fixture
 def problem(monkeypatch):
-    """A function that says what is wrong with a build on a device."""
+    """A function that returns the problem of a build on a device, or None."""
 
     def ask(architectures, capability):
         extension = SimpleNamespace(
@@ -37,7 +37,7 @@ def problem(monkeypatch):
         *[("sm_100f", (10, 0)), ("sm_100f", (10, 3)), ("compute_100f", (10, 3)), ("sm_121", (12, 1))],
     ],
 )
-def test_a_device_runs(problem, architecture, capability):
+def test_a_device_is_supported(problem, architecture, capability):
     assert problem(architecture, capability) is None
 
 
@@ -49,7 +49,7 @@ def test_a_device_runs(problem, architecture, capability):
         *[("sm_100f", (11, 0)), ("compute_100f", (12, 0)), ("sm_103f", (10, 0))],
     ],
 )
-def test_a_device_does_not_run(problem, architecture, capability):
+def test_a_device_is_not_supported(problem, architecture, capability):
     major, minor = capability
     message = (
         f"device 0 (Stand-in) has compute capability {major}.{minor}, but this build of sru-kernels holds "

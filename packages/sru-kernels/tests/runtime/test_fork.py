@@ -11,5 +11,5 @@ PROGRAM = Path(__file__).parents[1] / "support/forks.py"
 
 @pytest.mark.parametrize("callers", [0, 1, 8])
 def test_a_child_computes_the_same(callers):
-    # A team that waits for threads that the fork left behind waits forever.
+    # A team that waited for threads that do not exist in the child would wait forever.
     subprocess.run([sys.executable, PROGRAM, str(callers)], check=True, timeout=60)

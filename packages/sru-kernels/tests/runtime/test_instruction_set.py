@@ -20,7 +20,7 @@ def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProce
 
 
 def widest() -> str:
-    """The default set; an empty variable asks for none."""
+    """The default set, which an empty variable selects."""
     return run_with("", "-c", "from sru_kernels import cpu; print(cpu.instruction_set())").stdout.strip()
 
 
@@ -29,10 +29,10 @@ def test_kernels_pass_their_tests_with_every_set_of_this_processor(name):
     if SETS.index(name) > SETS.index(widest()):
         pytest.skip(f"this processor has no {name}")
     if name == cpu.instruction_set():
-        pytest.skip(f"{name} is what the rest of this run uses")
+        pytest.skip(f"the other tests of this run use {name}")
     cells = Path(__file__).parents[1] / "cells"
     tests = [str(Path(__file__).with_name("test_math.py")), str(cells)]
-    # What is said of arguments, and the schedule of threads, is compiled once for all sets.
+    # Argument checks and the schedule of threads are compiled once for all sets.
     once = ("--ignore", str(cells / "test_arguments.py"), "-k", "not every_column_of_every_step")
     check = f"from sru_kernels import cpu; assert cpu.instruction_set() == {name!r}"
     assert run_with(name, "-c", check).returncode == 0
@@ -51,7 +51,7 @@ def test_a_set_that_this_processor_lacks_is_refused(name):
     )
 
 
-def test_an_unknown_word_is_an_error_at_first_use_and_not_at_import():
+def test_an_unknown_set_is_an_error_at_first_use_not_at_import():
     program = """
 import sru_kernels
 for use in (sru_kernels.cpu.instruction_set, sru_kernels.build_info):

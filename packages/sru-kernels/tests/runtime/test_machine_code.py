@@ -1,4 +1,4 @@
-"""The tool that reads machine code, on listings made up here."""
+"""The parser of machine code, on synthetic listings."""
 
 import pytest
 
@@ -10,7 +10,7 @@ BACK = "@P0 BRA `(.L_x_1)"
 
 
 def op(text, stall=1, writes=7, waits=()):
-    """Two lines of a listing: an instruction, whose second word ends with the scheduling bits."""
+    """Two lines of a listing: an instruction, with the scheduling bits at the end of its second word."""
     bits = (stall | writes << 5 | sum(1 << scoreboard for scoreboard in waits) << 11) << 41
     return f"        /*0040*/                   {text} ;  /* 0x{7:016x} */\n  /* 0x{bits:016x} */"
 
@@ -30,7 +30,7 @@ READS = (read(4), read(5), read(6))
 WAIT = op("MOV R7, R4", waits=[5])
 
 
-def test_reads_that_are_waited_for_in_the_same_step():
+def test_reads_with_a_wait_in_the_same_step():
     loop = loop_of(".L_x_1:", *READS, op("IADD3 R0, R0, 1, RZ", 3), WAIT, *STEP, op(BACK, 2))
     assert (loop.instructions, loop.cycles) == (8, 14)
     assert loop.steps_ahead == 4 / 14  # from the last read to the wait
@@ -38,7 +38,7 @@ def test_reads_that_are_waited_for_in_the_same_step():
 
 
 def test_reads_of_the_next_chunk():
-    """Two steps per turn, and the wait for a chunk just before the reads of the next one."""
+    """Two steps per iteration, with the wait for a chunk just before the reads of the next."""
     loop = loop_of(".L_x_1:", WAIT, *READS, *STEP, *STEP, op(BACK, 2), steps=2)
     assert loop.cycles == 8
     assert loop.steps_ahead == (16 - 3) / 8
@@ -46,8 +46,8 @@ def test_reads_of_the_next_chunk():
     assert loop.step_time(5) == 8
 
 
-def test_a_scoreboard_that_another_read_shares():
-    """The wait for the state of a reset is one for the next chunk as well."""
+def test_a_scoreboard_shared_with_another_read():
+    """Waiting for the state of a reset also waits for the next chunk."""
     alone, shared = (
         loop_of(".L_x_1:", WAIT, *READS, op("MOV R7, R5", waits=[scoreboard]), *STEP, op(BACK))
         for scoreboard in (4, 5)
@@ -61,14 +61,14 @@ COPY = (op("LDGSTS.E.BYPASS.128 [R0], desc[UR4][R2.64]", 2), op("LDGDEPBAR", 1, 
 
 @pytest.mark.parametrize("left", [0, 6])
 def test_groups_of_copies(left):
-    """A group is waited for once `left` later ones are committed; one is, in each turn of 10 cycles."""
+    """A group is waited for after `left` later groups are committed, one per iteration of 10 cycles."""
     loop = loop_of(".L_x_1:", op(f"DEPBAR.LE SB0, {left:#x}"), *COPY, *STEP, op(BACK))
     assert loop.cycles == 10
     assert loop.steps_ahead == left + 0.9
     assert loop.step_time(1000) == pytest.approx((1000 + 1) / (left + 1), abs=1)
 
 
-def test_two_waits_of_which_the_size_of_the_block_chooses_one():
+def test_two_waits_selected_by_the_block_size():
     waits = (op("@P1 DEPBAR.LE SB0, 0x2"), op("@!P1 DEPBAR.LE SB0, 0x6"))
     lines = (".text.k:", ".L_x_1:", *waits, *COPY, *STEP, *STEP, op(BACK), op("EXIT"))
     code = read_kernels("\n".join(lines))["k"]
@@ -78,8 +78,8 @@ def test_two_waits_of_which_the_size_of_the_block_chooses_one():
     assert small["100 ns"] < full["100 ns"]
 
 
-def test_products_while_copies_are_on_their_way():
-    """One is computed between the wait and the next copies, three after these."""
+def test_products_while_copies_are_in_flight():
+    """One product is computed between the wait and the next copies, three after these."""
     product, wait = op("HMMA.1684.F32.TF32 R4, R4, R6, R4"), op("DEPBAR.LE SB0, 0x0")
     for turn, share in (
         ((wait, product, *COPY, product, product, product), 0.75),
@@ -89,14 +89,14 @@ def test_products_while_copies_are_on_their_way():
         assert share_during_copies(read_kernels(text)["k"]) == share
 
 
-def test_a_wait_that_never_comes():
+def test_a_read_without_a_wait():
     loop = loop_of(".L_x_1:", *READS, *STEP, op(BACK))
     with pytest.raises(ValueError, match="nothing waits for LDG"):
         _ = loop.steps_ahead
 
 
-def test_what_happens_now_and_then_is_left_out():
-    """A read of one value behind a branch, a loop inside, and lanes that have diverged before a shuffle."""
+def test_rare_parts_are_left_out():
+    """A read of one value behind a branch, an inner loop, and lanes that diverged before a shuffle."""
     rare = [
         *(op("@P1 BRA `(.L_x_2)"), read(30), op("MOV R6, R30", 9, waits=[5]), ".L_x_2:"),
         *(op("@P2 BRA `(.L_x_4)"), ".L_x_3:", op("FADD R0, R0, R1", 15), op("@P3 BRA `(.L_x_3)"), ".L_x_4:"),
@@ -110,13 +110,13 @@ def test_what_happens_now_and_then_is_left_out():
 
 
 @pytest.mark.parametrize("branch", ["@!P1 BRA `(.L_x_2)", "BRA P1, `(.L_x_2)", "BRA.U !UP1, `(.L_x_2)"])
-def test_the_longest_way_is_taken(branch):
+def test_the_longest_path_is_taken(branch):
     loop = loop_of(".L_x_1:", WAIT, *READS, op(branch), op("MUFU.TANH R6, R6", 9), ".L_x_2:", *STEP, op(BACK))
     assert any(one.name == "MUFU" for one in loop.path)
 
 
-def test_a_way_that_reads_for_sure_is_preferred():
-    """The steps at the end are read one by one, each under a condition."""
+def test_a_path_with_unconditional_reads_is_preferred():
+    """The last steps are read one by one, each under a condition."""
     at_the_end = [op(f"@P{k} LDG.E.U8 R{k}, desc[UR4][R2.64]", 9, writes=5) for k in (4, 5, 6)]
     branch, go_on = op("@P1 BRA `(.L_x_2)"), op("BRA `(.L_x_3)")
     loop = loop_of(
@@ -125,7 +125,7 @@ def test_a_way_that_reads_for_sure_is_preferred():
     assert [one.size for one in loop.path if one.name == "LDG"] == [4, 4, 4]
 
 
-def test_one_of_two_reads_into_the_same_register():
+def test_two_conditional_reads_into_the_same_register():
     either = (
         op("@P1 LDG.E R4, desc[UR4][R2.64]", writes=3),
         op("@!P1 LDG.E R4, desc[UR4][R2.64]", waits=[3], writes=5),
@@ -135,14 +135,14 @@ def test_one_of_two_reads_into_the_same_register():
     assert loop.step_time(100) == 100 + 4
 
 
-def test_loops_that_cannot_be_told():
+def test_loops_that_cannot_be_analysed():
     with pytest.raises(ValueError, match="no loop reads global memory and writes"):
         loop_of(".L_x_1:", *STEP, op(BACK))
     with pytest.raises(ValueError, match="a branch to a computed address: BRX R4"):
         loop_of(".L_x_1:", *READS, *STEP, op("BRX R4"))
 
 
-def test_the_loop_that_reads_most_comes_first():
+def test_loops_are_ordered_by_bytes_read():
     first = (".L_x_1:", *READS, *STEP, op(BACK))
     second = (".L_x_2:", WAIT, *READS, *READS, *STEP, op("@P0 BRA `(.L_x_2)"))
     before = (".L_x_3:", *READS, *READS, *READS, op("@P0 BRA `(.L_x_3)"))  # writes nothing
@@ -154,7 +154,7 @@ SRU = "_ZN11sru_kernels6device3sru18sru_forward"
 HALF = "_kernelINS0_4HalfE"
 
 
-def test_kernels_by_their_names():
+def test_kernels_from_mangled_names():
     ring = CudaKernel.named(f"{SRU}{HALF}Li8ELb1ELb0EEEvNS_10SruForwardE")
     assert ring == CudaKernel("sru_forward", "float16", 8, in_ring=True)
     assert (ring.read(), ring.written()) == (8, 6)
@@ -170,7 +170,7 @@ def test_kernels_by_their_names():
         CudaKernel.named("main")
 
 
-def test_steps_of_a_ring_are_counted_by_what_it_writes():
+def test_steps_of_a_ring_are_counted_by_its_writes():
     ring = CudaKernel("sru_forward", "float32", in_ring=True)
     wait = op("DEPBAR.LE SB0, 0x2")
     code = read_kernels("\n".join([".text.k:", ".L_x_1:", wait, *COPY, *STEP, *STEP, op(BACK), op("EXIT")]))[

@@ -8,13 +8,13 @@ import pytest
 from ..cells.sru.cases import make_sru
 from ..support.engines import GPU, ON_PTX
 
-# Device code compiled by g++ computes as the CPU does, and a fiber for each of so many columns takes long.
+# Not with the CUDA source compiled by g++, which has the CPU's math functions and a slow fiber per column.
 pytestmark = pytest.mark.parametrize("engine_name", ["cpu", *ON_PTX, GPU])
-EXTENDED = np.longdouble  # what float64 results are compared with; more than 64 bits on x86
+EXTENDED = np.longdouble  # the reference for float64 results; 80 bits on x86
 
 
 def one_step(storage, count, **arrays):
-    """A step of `count` columns in which everything is zero except what is given."""
+    """A step of `count` columns in which everything is zero except the given arrays."""
     zero = make_sru(1, 1, count, absent=("x", "mask_c", "marks"), storage=storage)
     blank = {name: np.zeros_like(getattr(zero, name)) for name in ("u", "v", "bias", "c0")}
     gates = [np.broadcast_to(arrays.get(name, 0.0), count) for name in ("u_c", "u_f", "u_r")]
@@ -24,13 +24,13 @@ def one_step(storage, count, **arrays):
 
 
 def grid(dtype, limit):
-    """Both signs, dense around 0 and out to `limit`, representable in `dtype`."""
+    """Numbers of both signs up to `limit`, dense around 0, representable in `dtype`."""
     positive = np.concatenate([np.linspace(0, limit, 60_000), np.geomspace(1e-30, limit, 20_000)])
     return np.concatenate([positive, -positive]).astype(dtype).astype(np.float64)
 
 
 def ulps(got, expected, dtype):
-    """The error in units of the last place of `dtype`, or of its smallest normal number below that."""
+    """The error in ulps of `dtype`; below its smallest normal number, in ulps of that number."""
     size = np.maximum(np.abs(expected).astype(np.float64), np.finfo(dtype).tiny)
     return np.abs(got - expected).astype(np.float64) / np.spacing(size.astype(dtype)).astype(np.float64)
 
@@ -67,7 +67,7 @@ def test_functions_at_their_limits(engine, storage):
 
 
 def stored_as(engine, storage, values):
-    """What the kernel stores for float32 values: with both gates open h = c0."""
+    """The values that the kernel stores for float32 values: with both gates open, h = c0."""
     step = one_step(storage, values.size, u_f=np.inf, u_r=np.inf, c0=values)
     return step.forward(engine)["h"].ravel()
 
@@ -96,7 +96,7 @@ def test_subnormal_halves_round_to_nearest_even(engine):
     np.testing.assert_array_equal(stored_as(engine, "float16", values), expected)
 
 
-def test_stores_beyond_the_largest_number_are_infinite(engine):
+def test_stores_above_the_largest_number_are_infinite(engine):
     values = np.array([65519.0, 65520.0, 1e6, -65520.0, np.nan])
     expected = [65504.0, np.inf, np.inf, -np.inf, np.nan]
     np.testing.assert_array_equal(stored_as(engine, "float16", values), expected)

@@ -1,4 +1,4 @@
-"""What the reports in `benchmarks/` say, on figures made up here."""
+"""The reports in `benchmarks/`, on synthetic figures."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ def h100():
         ({"0 ns": 1000.0, "1000 ns": 1050.0}, "chain"),
     ],
 )
-def test_the_smallest_bound_is_named(change, bound):
+def test_the_tightest_bound_is_named(change, bound):
     model, gpu = h100()
     prediction = model.predict({**ROW, **change}, SHAPE, gpu, "1000 ns")
     assert prediction.bound == bound
@@ -58,7 +58,7 @@ def test_the_smallest_bound_is_named(change, bound):
         ((128, 4096, 33), {}),
     ],
 )
-def test_the_kernel_that_the_launcher_takes(shape, kernel):
+def test_the_model_chooses_the_same_kernel_as_the_launcher(shape, kernel):
     model, gpu = h100()
     kinds = ({}, {"in_ring": True}, {"in_ring": True, "columns": 4}, {"threads": 8})
     kernels = [{"function": "sru_forward", "dtype": "float32", **kind} for kind in kinds]
@@ -68,7 +68,7 @@ def test_the_kernel_that_the_launcher_takes(shape, kernel):
     assert model.kernel_of(taken) == model.CudaKernel("sru_forward", "float32", **kernel)
 
 
-def test_shared_memory_limits_the_warps_that_are_resident():
+def test_shared_memory_limits_resident_warps():
     model, _ = h100()
     assert model.resident_warps({**ROW, "shared": 0}) == 32  # 64 registers
     assert model.resident_warps(ROW) == 4 * (228 // 33)
@@ -85,7 +85,7 @@ def test_longer_rings_in_small_blocks():
     row = {**ROW, "kernel": {**ROW["kernel"], "columns": 1}, "in_small_blocks": {"steps_ahead": 28.0}}
     ahead = {
         batch: model.chosen([row], "sru_forward", "float32", (128, batch, 128), gpu)["steps_ahead"]
-        for batch in (131, 132)  # one more than fills a block of every multiprocessor but one
+        for batch in (131, 132)  # one block for all multiprocessors but one, and for all
     }
     assert ahead == {131: 28.0, 132: 12.0}
 
@@ -95,17 +95,17 @@ def test_the_chunks_of_gated_linear():
     kernel = {"function": "gated_linear_backward", "dtype": "bfloat16"}
     row = {"kernel": kernel, "architecture": "90", "registers": 220}
     assert model.gated_blocks(row) == 2
-    assert model.gated_blocks({**row, "registers": 64}) == 4  # of 48 KiB of shared memory
+    assert model.gated_blocks({**row, "registers": 64}) == 4  # with 48 KiB of shared memory each
     assert model.gated_kibibytes_ahead(row) == 2 * 16 * 64 * (2 + 2 + 4 + 2 + 2) / 1024
     on_tensor_cores = {**row, "kernel": {**kernel, "option": True}, "registers": 128}
-    assert model.gated_blocks(on_tensor_cores) == 2  # of 256 threads
-    assert model.gated_blocks({**on_tensor_cores, "registers": 40}) == 4  # of 46 KiB
+    assert model.gated_blocks(on_tensor_cores) == 2  # with 256 threads each
+    assert model.gated_blocks({**on_tensor_cores, "registers": 40}) == 4  # with 46 KiB each
 
 
-def test_how_much_gated_linear_requests_at_a_time():
-    """Per multiprocessor of sm_90, in every documented kernel, at 64 keys and values: 16 KiB.
+def test_gated_linear_requests_enough_at_a_time():
+    """At least 16 KiB per multiprocessor of sm_90, in every documented kernel, at 64 keys and values.
 
-    12 in 16-bit types in backward on tensor cores, where a multiprocessor has registers for one block.
+    At least 12 KiB in backward on tensor cores, where a multiprocessor has registers for only one block.
     """
     model, _ = h100()
     page = json.loads((BENCHMARKS.parents[2] / "docs/benchmarks/cuda-kernels.json").read_text())
@@ -119,7 +119,7 @@ def test_how_much_gated_linear_requests_at_a_time():
     assert kernels
 
 
-def test_a_constant_that_is_not_in_the_sources():
+def test_a_constant_missing_from_the_sources():
     model, _ = h100()
     with pytest.raises(SystemExit, match=r"runtime/cuda/launch\.cpp has no constexpr missing"):
         model.constant("runtime/cuda/launch.cpp", "missing")
@@ -146,7 +146,7 @@ def test_a_machine_without_a_gpu(monkeypatch, tmp_path, installed, message):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_contenders_run(monkeypatch, dtype):
-    """On the CPU, all but Triton."""
+    """On the CPU, all except Triton."""
     pytest.importorskip("sru_nn")
     import gpu_timing
 
@@ -187,7 +187,7 @@ def result():
     }
 
 
-def test_the_page_of_a_gpu():
+def test_the_page_of_a_gpu_report():
     import gpu_page
 
     lines = list(gpu_page.page(result()))
@@ -201,7 +201,7 @@ def test_the_page_of_a_gpu():
     assert lines[-1] == "not measured: no ncu"
 
 
-def test_what_was_never_measured_says_so():
+def test_missing_measurements_are_shown():
     import gpu_page
 
     lines = list(gpu_page.summary(None, [SHAPE]))

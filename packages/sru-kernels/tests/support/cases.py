@@ -1,4 +1,4 @@
-"""The inputs of a kernel in float64, and how NumPy holds them in each storage dtype."""
+"""The inputs of a kernel in float64, and their NumPy representation in each storage dtype."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sru_kernels import DType, _native
 from .engines import Array, Engine, cpu_engine
 from .invoke import TUPLES
 
-# By kernel and array, from the field's description: In or Out, the letters of its axes, and S, A, bytes or
-# offsets.
+# For each kernel and array, parsed from the field's description: In or Out, the letters of its axes, and S,
+# A, bytes or offsets.
 ARRAYS = {
     kernel: {
         name: (way, axes.split(", "), kind)
@@ -47,7 +47,7 @@ class Storage:
     accumulation: type = np.float32
 
     def encode(self, values: Array, kind: str) -> Array:
-        """An array as the kernels read it: in the dtype for `kind`, or unchanged if it holds integers."""
+        """An array as kernels read it: in the dtype of `kind`, or unchanged if it holds integers."""
         if kind in INTEGERS:
             return np.ascontiguousarray(values, INTEGERS[kind])
         if np.issubdtype(np.asarray(values).dtype, np.integer):
@@ -71,12 +71,12 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Case:
-    """The inputs of a cell's kernels in float64, named as the fields; None where one is absent."""
+    """The inputs of a cell's kernels in float64, named like the fields; None if absent."""
 
     kernels: ClassVar[tuple[str, ...]]
 
     def axes(self) -> dict[str, int]:
-        """The sizes of the axes by their letters."""
+        """The sizes of the axes, by letter."""
         raise NotImplementedError
 
     def shape(self, name: str, axes: list[str]) -> tuple[int, ...]:
@@ -85,11 +85,11 @@ class Case:
         return tuple(sizes[axis] for axis in axes)
 
     def options(self) -> dict[str, object]:
-        """The fields that are not arrays, except `dtype`: those of each kernel."""
+        """The fields of all kernels that are not arrays, except `dtype`."""
         raise NotImplementedError
 
     def rounded(self) -> Any:
-        """The same inputs as the kernels see them: rounded to the storage and accumulation dtypes."""
+        """The inputs rounded to the storage and accumulation dtypes, as the kernels read them."""
         storage = STORAGES[self.storage]
         return replace(
             self,
@@ -111,7 +111,7 @@ class Case:
         threads_per_column: int = 1,
         **saved: Array,
     ) -> dict[str, Array]:
-        """Return every output except `without`. They start as NaN, so that unwritten numbers show."""
+        """Return every output except `without`. They are filled with NaN first, to reveal missed elements."""
         storage = STORAGES[self.storage]
         inputs, outputs = {}, {}
         for name, (way, axes, kind) in ARRAYS[kernel].items():

@@ -1,4 +1,4 @@
-"""The CUDA kernels: what their names say, and what their machine code does."""
+"""The CUDA kernels: the parameters in their mangled names, and figures from their machine code."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ STORAGE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A kernel: `sru_*_kernel<S, columns, in_ring, v_varies>`, `sru_*_team_kernel<S, threads>` or another.
+    """An instance of a kernel template.
 
-    Others are `kernel<S>` or `kernel<S, option>`.
+    For the SRU `sru_*_kernel<S, columns, in_ring, v_varies>` or `sru_*_team_kernel<S, threads>`; for other
+    cells `kernel<S>` or `kernel<S, option>`.
     """
 
     function: str
     dtype: str
-    columns: int = 1  # of a thread
+    columns: int = 1  # per thread
     in_ring: bool = False  # whether steps are read through a ring in shared memory
-    v_varies: bool = False  # whether v belongs to the position
-    threads: int = 1  # of a column
+    v_varies: bool = False  # whether each position has its own v
+    threads: int = 1  # per column
     option: bool = False
 
     @staticmethod
     def named(text: str) -> CudaKernel:
-        """The kernel whose mangled name stands first in a text.
+        """The kernel of the first mangled name in a text.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The text contains none.
         """
         found = NAME.search(text)
         if found is None:
@@ -50,12 +51,12 @@ class CudaKernel:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Bytes of the storage type and of the accumulation type."""
+        """The sizes of the storage type and the accumulation type, in bytes."""
         stored = STORAGE[self.dtype]
         return stored, max(stored, 4)
 
     def read(self) -> int:
-        """Bytes that a step must read per column, for K = 3 with x: u, x, and in backward grad_h and c."""
+        """Bytes that a step must read per column, for K = 3 with x: u and x, and in backward grad_h and c."""
         stored, accumulated = self.sizes
         v = 2 * accumulated * self.v_varies
         return v + (4 * stored if self.function == "sru_forward" else 5 * stored + accumulated)
@@ -68,12 +69,13 @@ class CudaKernel:
         return 4 * stored + 2 * accumulated * self.v_varies
 
     def turns(self, code: Code, in_small_block: bool = False) -> list[tuple[Turn, int]]:
-        """The loops over time and the threads of a column that walk each; `Turn.steps` are those of a column.
+        """The loops over time, and the number of threads per column in each; `Turn.steps` is per column.
 
-        There is one, but in forward teams, where a thread walks the chain and the others write the outputs.
+        There is one loop, except in forward teams, where one thread computes the chain of states and the
+        others write the outputs.
 
         Raises:
-            ValueError: The main loop takes no whole number of steps.
+            ValueError: The number of steps per iteration of the main loop is not an integer.
         """
         main, *others = code.paths()
         has_chain = self.threads > 1 and self.function == "sru_forward"
@@ -93,16 +95,16 @@ class CudaKernel:
     def figures(
         self, code: Code, latencies: dict[str, float], in_small_block: bool = False
     ) -> dict[str, float]:
-        """What the machine code does per step of a column.
+        """Figures of the machine code per step of a column.
 
         Args:
-            code: The kernel.
-            latencies: Cycles until global memory answers, by name; so are the cycles of a step.
-            in_small_block: Whether the block is at most half as large as it may be: rings are longer there.
+            code: The machine code.
+            latencies: Latencies of global memory in cycles, by name; the result has cycles per step for each.
+            in_small_block: Whether the block has at most half the largest size, which makes rings longer.
         """
         turns = self.turns(code, in_small_block)
         return {
-            "steps": turns[0][0].steps,  # in a turn of the loop: a group, a chunk or a tile
+            "steps": turns[0][0].steps,  # per iteration: a group, a chunk or a tile
             "steps_ahead": min(turn.steps_ahead for turn, _ in turns),
             "instructions": sum(turn.instructions * threads for turn, threads in turns),
             "cycles": turns[0][0].cycles,
@@ -110,7 +112,7 @@ class CudaKernel:
         }
 
     def chunk_bytes(self, key_size: int, value_size: int) -> int:
-        """Bytes of the steps of a gated linear state that a block copies at a time."""
+        """Bytes of a chunk of steps of a gated linear state, which a block copies at a time."""
         stored, accumulated = self.sizes
         values = 1 if self.function == "gated_linear_forward" else 2  # v, and grad_o
         step = key_size * (2 * stored + accumulated) + values * value_size * stored

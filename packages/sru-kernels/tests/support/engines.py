@@ -1,4 +1,4 @@
-"""What runs the kernels: this process, a process with a CUDA build on the CPU, or a GPU."""
+"""The engines that run the kernels: this process, a process with a CUDA build on the CPU, or a GPU."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ..cuda_on_cpu.build import Builds, run
 from .invoke import arguments, invoke
 
 Array = NDArray[np.generic]
-# Runs a kernel, given its name, the fields that are not arrays, the arrays it reads, those it fills, and the
-# options of a launch on a GPU.
+# Runs a kernel. The arguments are its name, the fields that are not arrays, the input arrays, the output
+# arrays, and the launch options for a GPU.
 Engine = Callable[
     [str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], Mapping[str, int]], None
 ]
 
 WORKER = Path(__file__).with_name("worker.py")
-# The sanitizers expect memory at addresses that Linux does not guarantee when it randomizes them.
+# The sanitizers need address ranges that may be taken when Linux randomizes addresses.
 LAUNCHER = """
 import ctypes, os, sys
 _, worker, preload = sys.argv
@@ -41,24 +41,24 @@ if preload:
 os.execv(sys.executable, [sys.executable, "-S", worker])
 """
 SOURCES = ("source-asan", "source-tsan")  # the CUDA source, compiled by g++ with a sanitizer
-PTX = ("ptx-75", "ptx-120")  # the extension that nvcc built, on its PTX for one architecture
+PTX = ("ptx-75", "ptx-120")  # the extension built by nvcc, running its PTX for one architecture
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
 ON_SOURCES = [pytest.param(name, marks=pytest.mark.cuda) for name in SOURCES]
 ON_PTX = [pytest.param(name, marks=pytest.mark.cuda) for name in PTX]
 ENGINES = ["cpu", *ON_SOURCES, *ON_PTX, GPU]
-# For tests of many options: the race detector is slow, and threads meet in other tests of the same kernels.
+# For tests of many options: the race detector is slow, and other tests run the same kernels under it.
 BUT_FOR_RACES = [name for name in ENGINES if name is not ON_SOURCES[1]]
 
 
 class CudaError(RuntimeError):
-    """A `sru_kernels.cuda.Error` of a worker."""
+    """A `sru_kernels.cuda.Error` raised in a worker."""
 
 
 ERRORS = {"Error": CudaError, "ValueError": ValueError, "TypeError": TypeError, "ImportError": ImportError}
 
 
 def cpu_engine(num_threads: int = 1) -> Engine:
-    """The CPU kernels, in this process. They ignore the options of a launch."""
+    """The CPU kernels, in this process. They ignore launch options."""
 
     def run(function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, options: Mapping) -> None:
         invoke(getattr(cpu, function), fields, inputs, outputs, num_threads=num_threads)
@@ -68,9 +68,9 @@ def cpu_engine(num_threads: int = 1) -> Engine:
 
 @dataclass
 class Worker:
-    """An engine in a process of its own, restarted after a sanitizer has ended it.
+    """An engine in a separate process, restarted after a sanitizer has ended it.
 
-    `machine` holds environment variables that tell the stand-in runtime of its machine.
+    `machine` holds environment variables that describe the simulated machine to the stand-in runtime.
     """
 
     package: Path  # the folder that holds `sru_kernels`
@@ -83,7 +83,7 @@ class Worker:
     def __call__(
         self, function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, options: Mapping
     ) -> None:
-        """Run a kernel: an `Engine`."""
+        """Run a kernel, as an `Engine`."""
         written = self.request("launch", function, fields, inputs, outputs, device=0, stream=0, **options)
         for name, array in outputs.items():
             array[...] = written[name]
@@ -94,8 +94,8 @@ class Worker:
         """Call a function of worker.py on the `machine`, changed by `environment`.
 
         Raises:
-            AssertionError: The process ended, by a sanitizer's report or a crash; with what it printed.
-            CudaError: As the function raised.
+            AssertionError: A sanitizer's report or a crash ended the process; the message has its output.
+            CudaError: The function raised it.
         """
         process = self._running()
         try:
@@ -127,7 +127,7 @@ class Worker:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self.process is None:
-            # Without site: the hooks of an editable installation would come before this package.
+            # Without site: the hooks of an editable installation would take precedence over this package.
             path = os.pathsep.join([str(self.package), *filter(None, sys.path)])
             self.errors.seek(0)
             self.errors.truncate()
@@ -142,7 +142,7 @@ class Worker:
 
 
 def source_worker(builds: Builds, name: str) -> Worker:
-    """The CUDA source under the sanitizer that `name` ends with."""
+    """The CUDA source under the sanitizer named at the end of `name`."""
     sanitizer = name.split("-")[1]
     library = run("g++", f"-print-file-name=lib{sanitizer}.so").strip()
     options = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
@@ -150,7 +150,7 @@ def source_worker(builds: Builds, name: str) -> Worker:
 
 
 def ptx_worker(builds: Builds, name: str) -> Worker:
-    """The extension with a stand-in runtime that holds the PTX of one architecture."""
+    """The extension with a stand-in runtime that contains the PTX of one architecture."""
     architecture = name.split("-")[1]
     runtime = builds.translated[architecture].result()
     environment = {"LD_LIBRARY_PATH": str(runtime), "CUSHIM_COMPUTE_CAPABILITY": architecture}
@@ -158,7 +158,7 @@ def ptx_worker(builds: Builds, name: str) -> Worker:
 
 
 def gpu_engine() -> Engine:
-    """The kernels on device 0; torch provides the memory."""
+    """The kernels on GPU 0; torch allocates the memory."""
     import torch
 
     from sru_kernels import cuda

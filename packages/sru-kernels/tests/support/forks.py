@@ -1,7 +1,7 @@
-"""A process that runs a kernel, forks, and runs it again in the child and in a child of that.
+"""A process that runs a kernel, forks, and runs it again in the child and in a grandchild.
 
-Usage: python forks.py CALLERS. So many Python threads run the kernel before the fork, each with a team of two
-threads; with 0 the main thread does. Exits with 0 if everybody computes the same.
+Usage: python forks.py CALLERS. Before the fork, CALLERS Python threads run the kernel, each with a team of
+two threads; with 0, the main thread runs it. Exits with 0 if all processes compute the same.
 """
 
 import os
@@ -12,11 +12,11 @@ import numpy as np
 
 from sru_kernels import Activation, DType, SruForward, cpu
 
-LENGTH, BATCH, SIZE = 64, 8, 512  # enough that a second thread is worthwhile
+LENGTH, BATCH, SIZE = 64, 8, 512  # large enough for a second thread
 
 
 def outputs():
-    """The outputs and the last state."""
+    """Run the kernel; return the outputs and the last state as bytes."""
     u = np.linspace(-2, 2, LENGTH * BATCH * 3 * SIZE, dtype=np.float32)
     zeros = np.zeros(2 * SIZE, np.float32)
     h, c_last = np.empty(LENGTH * BATCH * SIZE, np.float32), np.empty(BATCH * SIZE, np.float32)
@@ -30,7 +30,7 @@ def outputs():
 
 
 def run_in_child(work):
-    """Return whether `work` returns true in a child."""
+    """Run `work` in a child; return whether it returned true there."""
     child = os.fork()
     if child == 0:
         os._exit(0 if work() else 1)

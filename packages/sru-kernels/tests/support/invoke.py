@@ -1,4 +1,4 @@
-"""One call of a kernel on NumPy arrays. The workers import this file alone, with their own `sru_kernels`."""
+"""Calls of a kernel on NumPy arrays. The workers import only this file, with their own `sru_kernels`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TUPLES = {kernel: getattr(sru_kernels, name) for name, (kernel, _) in _native.fi
 def arguments(
     kernel: str, fields: Mapping[str, object], addresses: Mapping[str, int] | None = None
 ) -> tuple[object, ...]:
-    """The tuple that a kernel takes. Enums are given by name; an array without an address is absent."""
+    """The tuple of arguments of a kernel. Enums are passed by name; arrays without an address are absent."""
     values = {**dict.fromkeys(TUPLES[kernel]._fields, 0), **fields, **(addresses or {})}
     for name, enum in {"dtype": DType, "activation": Activation}.items():
         if isinstance(values.get(name), str):
@@ -30,6 +30,6 @@ def invoke(
     outputs: Mapping[str, NDArray],
     **options: int,
 ) -> None:
-    """Call `kernel`, which fills `outputs`."""
+    """Call `kernel`, which writes to `outputs`."""
     addresses = {name: array.ctypes.data for name, array in {**inputs, **outputs}.items()}
     kernel(arguments(kernel.__name__, fields, addresses), **options)

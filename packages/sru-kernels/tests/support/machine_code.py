@@ -1,4 +1,4 @@
-"""The machine code of a kernel, as `nvdisasm -c -hex` lists it, and the ways through its loops."""
+"""The machine code of a kernel, as listed by `nvdisasm -c -hex`, and the paths through its loops."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SIZES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16, "256": 32}
 
 @dataclass(frozen=True)
 class Instruction:
-    """`@P0 LDG.E.128 R4, desc[UR4][R2.64]` and its scheduling bits, which are those of Volta to Blackwell."""
+    """`@P0 LDG.E.128 R4, desc[UR4][R2.64]` and its scheduling bits, in the format of Volta to Blackwell."""
 
     text: str
-    stall: int  # cycles before the next one may be issued
-    writes: int  # the scoreboard that is occupied until the result is there; 7 for none
-    waits: int  # a bit for each scoreboard that must be free
+    stall: int  # cycles before the next instruction can be issued
+    writes: int  # the scoreboard held until the result is available; 7 for none
+    waits: int  # a bit mask of the scoreboards that must be free
 
     @cached_property
     def words(self) -> list[str]:
@@ -38,7 +38,7 @@ class Instruction:
 
     @property
     def size(self) -> int:
-        """The bytes that an access to memory moves per thread."""
+        """The bytes that a memory access moves per thread."""
         return next((SIZES[word] for word in self.words if word in SIZES), 4)
 
     @property
@@ -54,13 +54,13 @@ class Instruction:
 
 
 def decode(text: str, low: int, high: int) -> Instruction:
-    """An instruction from its text and its two words of 64 bits."""
+    """Decode an instruction from its text and its two 64-bit words."""
     bits = (high << 64 | low) >> 105
     return Instruction(text, bits & 15, bits >> 5 & 7, bits >> 11 & 63)
 
 
 def read_kernels(listing: str) -> dict[str, Code]:
-    """The kernels of a listing, by their mangled names."""
+    """The kernels of a listing, by mangled name."""
     found: dict[str, Code] = {}
     code = None
     pending = None
@@ -81,18 +81,18 @@ def read_kernels(listing: str) -> dict[str, Code]:
 
 @dataclass
 class Code:
-    """The instructions of a kernel, and where its labels stand."""
+    """The instructions of a kernel, and the positions of its labels."""
 
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
 
     def paths(self) -> list[list[Instruction]]:
-        """For each loop that reads global memory and writes, one turn; what reads most comes first.
+        """One iteration of each loop that reads global memory and writes, ordered by bytes read, most first.
 
-        Of all ways through a loop it is the one that reads most without a condition, first in one block and
-        then in all, and of these the one that takes longest to issue. Left out is what happens now and then:
-        loops inside it, lanes that have diverged before a shuffle (BRA.DIV), and blocks that read one value
-        or two into registers, such as the state of a reset; a step needs more.
+        Of all paths through a loop, it is the one with the most unconditional reads, first per block and then
+        in total, and among these the one that takes longest to issue. Rare parts are left out: inner loops,
+        code for lanes that diverged before a shuffle (BRA.DIV), and blocks that read only one or two values
+        into registers, such as the state of a reset, because a step reads more.
 
         Raises:
             ValueError: There is no such loop.
@@ -111,7 +111,7 @@ class Code:
         return sorted(found, key=bytes_read, reverse=True)
 
     def between(self, start: int, is_end: Callable[[Instruction], bool]) -> set[int]:
-        """The instructions that may be issued after one and before any of those where `is_end` holds."""
+        """The instructions that may be issued after `start` and before any for which `is_end` holds."""
         found: set[int] = set()
         waiting = [start + 1]
         while waiting:
@@ -129,7 +129,7 @@ class Code:
 
     @cached_property
     def _ends(self) -> dict[int, int]:
-        """The basic blocks: where each begins and ends."""
+        """The end of each basic block, by its start."""
         branches = (i + 1 for i, one in enumerate(self.instructions) if one.name in BRANCHES)
         starts = sorted({0, *self.labels.values(), *branches, len(self.instructions)})
         return dict(itertools.pairwise(starts))
@@ -160,7 +160,7 @@ class Code:
             yield self.labels[TARGET.search(last.text)[1]]
 
     def _loops(self) -> dict[int, set[int]]:
-        """The natural loops: the blocks of each by its first one."""
+        """The natural loops: the set of blocks of each, by its header."""
         loops: dict[int, set[int]] = {}
         dominators = self._dominators()
         before: dict[int, list[int]] = {}
@@ -179,7 +179,7 @@ class Code:
         return loops
 
     def _dominators(self) -> dict[int, Set[int]]:
-        """For every block that can be reached, those on all ways to it."""
+        """The dominators of every reachable block."""
         found: dict[int, Set[int]] = {0: {0}}
         waiting = [0]
         while waiting:
@@ -192,7 +192,7 @@ class Code:
         return found
 
     def _longest(self, header: int, blocks: set[int]) -> list[int]:
-        """The blocks of the way from the header back to it that `paths` takes; none if there is no way."""
+        """The blocks of the path from the header to itself that `paths` selects; empty if there is none."""
         best: dict[int, tuple[int, int, int, list[int]] | None] = {}
 
         def walk(start: int) -> tuple[int, int, int, list[int]] | None:
@@ -215,5 +215,5 @@ class Code:
 
 
 def bytes_read(path: Sequence[Instruction]) -> int:
-    """Bytes of global memory that a thread reads on the path."""
+    """Bytes of global memory that a thread reads on a path."""
     return sum(one.size for one in path if one.name in ("LDG", "LDGSTS"))

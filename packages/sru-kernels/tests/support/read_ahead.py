@@ -1,4 +1,4 @@
-"""What one turn of a loop tells: how far it reads ahead, and how long a step takes."""
+"""Figures from one iteration of a loop: how far it reads ahead, and how long a step takes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from functools import cached_property
 from .machine_code import Code, Instruction
 
 NO_SCOREBOARD = 7
-# Cycles until a result is there, for instructions of no fixed time that need no global memory. Assumed: about
-# what microbenchmarks of Ampere and Hopper report.
+# Latencies in cycles of variable-latency instructions that do not access global memory. Assumed: roughly the
+# results of microbenchmarks on Ampere and Hopper.
 LATENCIES = {"LDS": 30, "SHFL": 25}
 OTHER_LATENCY = 20
 MOST_GROUPS = 64
@@ -20,10 +20,10 @@ PRODUCTS = ("HMMA", "FFMA", "FFMA2", "DFMA")
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a loop, in which a thread takes `steps` time steps.
+    """One iteration of a loop, in which a thread computes `steps` time steps.
 
-    `left` is how many groups of copies may be on their way after a wait, in place of what the waits say: a
-    kernel has two, of which the size of the block chooses one.
+    `left` overrides the number of groups of copies that the waits allow in flight: a kernel has two waits, of
+    which the block size selects one.
     """
 
     path: Sequence[Instruction]
@@ -32,22 +32,22 @@ class Turn:
 
     @property
     def instructions(self) -> float:
-        """Per step."""
+        """Instructions per step."""
         return len(self.path) / self.steps
 
     @property
     def cycles(self) -> float:
-        """Per step: what the scheduler takes to issue the instructions of a warp that waits for nothing."""
+        """Cycles per step to issue the instructions of a warp that never waits."""
         return sum(one.cycles for one in self.path) / self.steps
 
     @cached_property
     def has_copies(self) -> bool:
-        """Whether steps are copied to shared memory, rather than read into registers."""
+        """Whether steps are copied to shared memory instead of read into registers."""
         return any(one.name == "LDGSTS" for one in self.path)
 
     @property
     def steps_ahead(self) -> float:
-        """How far steps are read ahead: the fewest issue cycles from a read to the wait for it, in steps."""
+        """The read-ahead distance: the minimum number of issue cycles from a read to its wait, in steps."""
         wanted = "LDGSTS" if self.has_copies else "LDG"
         reads = [k for k, one in enumerate(self.path) if one.name == wanted]
         waits = [self._cycles_until_wait(k) for k in reads]
@@ -56,7 +56,7 @@ class Turn:
     def _cycles_until_wait(self, read: int) -> int | None:
         """Issue cycles from a read to the first instruction that waits for it.
 
-        None if that is another read, in place of this one where the condition does not hold.
+        None if that is another read under the opposite condition, which replaces this one.
         """
         length = len(self.path)
         one, cycles, groups = self.path[read], self.path[read].cycles, -1
@@ -66,21 +66,21 @@ class Turn:
                 if other.waits_for(one.writes):
                     return None if one.is_conditional and other.name == "LDG" else cycles
             elif other.name == "LDGDEPBAR":
-                groups += 1  # that were committed after the one of this copy
+                groups += 1  # committed after the group of this copy
             elif groups >= 0 and (left := self._groups_left(other)) is not None and left <= groups:
                 return cycles
             cycles += other.cycles
         raise ValueError(f"nothing waits for {one.text}")
 
     def step_time(self, latency: float) -> float:
-        """Cycles per step of a lone warp, if an access to global memory takes `latency` cycles."""
-        # As many turns as groups are on their way: the thread may stop in one of them for all.
+        """Cycles per step of a single warp, if an access to global memory takes `latency` cycles."""
+        # At least as many iterations as groups in flight, because one wait may stall for all of them.
         turns = 1 + max((left for *_, left, _ in self._plan if left is not None), default=1)
         return (self._time(4 * turns, latency) - self._time(2 * turns, latency)) / (2 * turns * self.steps)
 
     def _time(self, turns: int, latency: float) -> float:
-        """Cycles that some turns take, issued in order."""
-        now = arrived = 0.0  # `arrived`: when all copies of the group that is not committed are there
+        """Cycles of some iterations, issued in order."""
+        now = arrived = 0.0  # `arrived`: when all copies of the uncommitted group have arrived
         free = [0.0] * (NO_SCOREBOARD + 1)
         groups: list[float] = []
         for name, writes, waits, left, cycles in turns * self._plan:
@@ -100,7 +100,7 @@ class Turn:
 
     @cached_property
     def _plan(self) -> list[tuple[str, int, tuple[int, ...], int | None, int]]:
-        """What the issue of the path depends on. A read in whose place another is made is none."""
+        """The properties of the path that affect its issue. A read that another replaces does not count."""
         plan = []
         for k, one in enumerate(self.path):
             is_none = one.name == "LDG" and self._cycles_until_wait(k) is None
@@ -115,7 +115,7 @@ class Turn:
 
 
 def share_during_copies(code: Code) -> float:
-    """The share of the products that may be issued after copies are started and before the wait for them."""
+    """The share of the products that may be issued between the start of copies and the wait for them."""
     products = {k for k, one in enumerate(code.instructions) if one.name in PRODUCTS}
     during: set[int] = set()
     for k, one in enumerate(code.instructions):
@@ -125,7 +125,7 @@ def share_during_copies(code: Code) -> float:
 
 
 def products_during_reads(code: Code) -> int:
-    """The products that may be issued between a read of 16 bytes into registers and the wait for it."""
+    """The number of products that may be issued between a 16-byte read into registers and the wait for it."""
     during: set[int] = set()
     for k, one in enumerate(code.instructions):
         if one.name == "LDG" and one.size == 16:
@@ -135,6 +135,6 @@ def products_during_reads(code: Code) -> int:
 
 
 def groups_left(one: Instruction) -> int | None:
-    """How many groups of copies may be on their way after a wait; None if the instruction is none."""
+    """The number of groups of copies that may be in flight after a wait; None for other instructions."""
     found = re.search(r"DEPBAR\.LE SB\d, 0x([0-9a-f]+)", one.text)
     return int(found[1], 16) if found else None

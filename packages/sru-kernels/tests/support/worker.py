@@ -19,9 +19,9 @@ Arrays = dict[str, NDArray]
 
 
 def own_memory(array: NDArray, shift: int) -> NDArray:
-    """A copy that ends where its memory does, so that the address sanitizer sees an access beyond the end.
+    """A copy at the end of its allocation, so that the address sanitizer detects accesses beyond the end.
 
-    Its address is a multiple of 16 bytes, and `shift` more.
+    Its address is a multiple of 16 plus `shift`.
     """
     copy = np.empty(array.nbytes + shift, np.uint8)[shift:].view(array.dtype).reshape(array.shape)
     copy[...] = array
@@ -38,7 +38,7 @@ def launch(
     same: dict[str, str] | None = None,
     **options: int,
 ) -> Arrays:
-    """Run a kernel of `sru_kernels.cuda` and return what it wrote. `same` names inputs that are outputs."""
+    """Run a kernel of `sru_kernels.cuda` and return its outputs. `same` maps inputs to outputs they share."""
     from sru_kernels import cuda
 
     read, written = (
@@ -50,7 +50,7 @@ def launch(
 
 
 def launch_at(function: str, fields: dict[str, object], addresses: dict[str, int], **options: int) -> None:
-    """Call a kernel of `sru_kernels.cuda` with addresses as they are."""
+    """Call a kernel of `sru_kernels.cuda` with the given addresses."""
     from sru_kernels import cuda
 
     getattr(cuda, function)(arguments(function, fields, addresses), **options)
@@ -79,7 +79,7 @@ def current_device() -> int:
 
 
 def diagnosis() -> str:
-    """What `python -m sru_kernels` prints."""
+    """The output of `python -m sru_kernels`."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         runpy.run_module("sru_kernels", run_name="__main__")
     return printed.getvalue()
@@ -94,7 +94,7 @@ def answer(function: Callable[..., object], *arguments: object, **options: objec
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed must not come between the answers
+    os.dup2(2, 1)  # keeps other output out of the stream of answers
     functions = {
         function.__name__: function
         for function in (launch, launch_at, ask, last_launch, current_device, diagnosis)

@@ -1,4 +1,4 @@
-"""`compat.LSTMCell` and `compat.GRUCell` beside PyTorch's, and against the layers that they are."""
+"""`compat.LSTMCell` and `compat.GRUCell` compared with PyTorch's cells and with whole layers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PAIRS = pytest.mark.parametrize(("ours", "theirs"), [(LSTMCell, nn.LSTMCell), (G
 
 @PAIRS
 @pytest.mark.parametrize("batch", [(B,), ()])
-def test_shapes_and_dtypes_are_those_of_pytorch(ours, theirs, batch):
+def test_shapes_and_dtypes_match_pytorch(ours, theirs, batch):
     cell, peer, x = ours(E, D), theirs(E, D), torch.randn(*batch, E)
     assert isinstance(cell, theirs)
     results, expected = cell(x), peer(x)
-    for _ in range(2):  # what was returned may be handed back
+    for _ in range(2):  # the second call takes what the first returned
         assert tree_map(lambda t: (t.shape, t.dtype), results) == tree_map(
             lambda t: (t.shape, t.dtype), expected
         )
@@ -54,7 +54,7 @@ def test_arguments_and_copies(ours, theirs):
 
 @pytest.mark.parametrize("size", [E, D])
 @torch.no_grad()
-def test_a_loop_over_an_lstm_cell_is_an_lstm(size, assert_close):
+def test_a_loop_over_an_lstm_cell_equals_an_lstm(size, assert_close):
     cell, rnn = LSTMCell(size, D), LSTM(size, D)
     rnn.rnn_lst[0].load_state_dict(cell.layer.state_dict())
     x, h, c = torch.randn(T, B, size), torch.randn(B, D), torch.randn(B, D)
@@ -65,7 +65,7 @@ def test_a_loop_over_an_lstm_cell_is_an_lstm(size, assert_close):
     assert_close(c, c_n[0])
 
 
-def test_a_gru_cell_starts_a_layer_from_its_output(assert_close):
+def test_a_gru_cell_uses_its_output_as_state(assert_close):
     cell = GRUCell(E, D)
     x, h = torch.randn(T, B, E), torch.randn(B, D)
     for t in range(T):
@@ -95,7 +95,7 @@ def test_cells_compile_to_one_graph_for_all_batches():
     torch._dynamo.reset()
 
 
-def test_torch_fx_keeps_a_cell_whole():
+def test_torch_fx_traces_a_cell_as_a_leaf():
     model = nn.Sequential(GRUCell(E, D), nn.Linear(D, 2))
     graph = fx.symbolic_trace(model)
     assert [node.op for node in graph.graph.nodes] == ["placeholder", "call_module", "call_module", "output"]
@@ -137,6 +137,6 @@ def test_wrong_dtypes_and_a_lost_h0():
 @PAIRS
 def test_weights_of_pytorch_are_refused(ours, theirs):
     with pytest.raises(
-        RuntimeError, match=rf"cannot take them; retrain with sru_nn\.compat\.{ours.__name__}\b"
+        RuntimeError, match=rf"cannot load them; retrain with sru_nn\.compat\.{ours.__name__}\b"
     ):
         ours(E, D).load_state_dict(theirs(E, D).state_dict())

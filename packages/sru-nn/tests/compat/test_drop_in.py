@@ -1,4 +1,4 @@
-"""`compat.LSTM` and `compat.GRU` beside PyTorch's: signatures, shapes, attributes, copies and errors."""
+"""`compat.LSTM` and `compat.GRU` compared with PyTorch's: signatures, shapes, attributes, copies, errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAIRS = [pytest.param(LSTM, nn.LSTM, id="LSTM"), pytest.param(GRU, nn.GRU, id="G
 
 
 def shapes(results) -> list[tuple[int, ...]]:
-    """The shape of every tensor in nested tuples, in order; of a PackedSequence that of its data."""
+    """The shapes of all tensors in nested tuples, in order; for a PackedSequence, the shape of its data."""
     leaves = tree_leaves(results, is_leaf=lambda part: isinstance(part, PackedSequence))
     return [getattr(leaf, "data", leaf).shape for leaf in leaves]
 
@@ -42,27 +42,27 @@ FORMS = {
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("form", FORMS)
-def test_shapes_are_those_of_pytorch(ours, theirs, bidirectional, batch_first, form):
+def test_shapes_match_pytorch(ours, theirs, bidirectional, batch_first, form):
     options = {"num_layers": L, "bidirectional": bidirectional, "batch_first": batch_first}
     x, mine = FORMS[form](batch_first), ours(E, D, **options)
     results = mine(x)
     assert shapes(results) == shapes(theirs(E, D, **options)(x))
-    assert shapes(mine(x, results[1])) == shapes(results)  # what was returned may be handed back
+    assert shapes(mine(x, results[1])) == shapes(results)  # the returned state is accepted as hx
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_shapes_with_projections_are_those_of_pytorch(bidirectional, batch_first):
+def test_shapes_with_projections_match_pytorch(bidirectional, batch_first):
     options = {"proj_size": 3, "bidirectional": bidirectional, "batch_first": batch_first}
     x, mine = FORMS["batch"](batch_first), LSTM(E, D, L, **options)
     results = mine(x)
-    # On the device meta, since on the CPU PyTorch's warns of its projection.
+    # On the meta device, because on the CPU PyTorch's LSTM warns about its projection.
     assert shapes(results) == shapes(nn.LSTM(E, D, L, **options, device="meta")(x.to("meta")))
     assert shapes(mine(x, results[1])) == shapes(results)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
-def test_positions_of_the_arguments(ours, theirs):
+def test_argument_order_matches_pytorch(ours, theirs):
     names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
     names += ["proj_size"] * (ours is LSTM)
     values = [6, 5, 2, False, True, 0.25, True, *[3] * (ours is LSTM)]
@@ -76,7 +76,7 @@ def test_positions_of_the_arguments(ours, theirs):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
-def test_code_that_asks_for_the_class_of_pytorch_finds_it(ours, theirs):
+def test_modules_are_instances_of_pytorchs_classes(ours, theirs):
     assert isinstance(ours(E, D), theirs)
 
 
@@ -87,7 +87,7 @@ def test_a_gru_has_no_projection():
 
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_weights_and_results_are_those_of_an_sru(kind, bidirectional):
+def test_weights_and_results_match_an_sru(kind, bidirectional):
     mine = kind(E, D, L, bidirectional=bidirectional)
     sru = SRU(E, D, L, bidirectional=bidirectional, nn_rnn_compatible_return=True)
     sru.load_state_dict(mine.state_dict())
@@ -105,7 +105,7 @@ def test_dropout_acts_between_layers():
     assert not torch.equal(rnn(x)[0], rnn(x)[0])
     rnn.eval()
     assert torch.equal(rnn(x)[0], rnn(x)[0])
-    with pytest.warns(UserWarning, match="dropout = 0.5 acts between layers and num_layers is 1"):
+    with pytest.warns(UserWarning, match="dropout = 0.5 has no effect with num_layers = 1"):
         GRU(E, D, dropout=0.5)
 
 
@@ -117,7 +117,7 @@ def test_projection_keeps_the_variance():
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("proj_size", [0, 2])
-def test_what_code_for_pytorch_reads(ours, theirs, bias, proj_size):
+def test_attributes_that_code_for_pytorch_reads(ours, theirs, bias, proj_size):
     options = {"bias": bias, "bidirectional": True} | ({"proj_size": proj_size} if ours is LSTM else {})
     rnn = ours(E, D, L, **options, dtype=torch.float64)
     rnn.flatten_parameters()
@@ -132,7 +132,7 @@ def test_what_code_for_pytorch_reads(ours, theirs, bias, proj_size):
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 def test_weights_of_pytorch_are_refused(ours, theirs):
-    with pytest.raises(RuntimeError, match=rf"cannot take them; retrain with sru_nn\.compat\.{ours.mode}\b"):
+    with pytest.raises(RuntimeError, match=rf"cannot load them; retrain with sru_nn\.compat\.{ours.mode}\b"):
         ours(E, D).load_state_dict(theirs(E, D).state_dict())
 
 
@@ -174,12 +174,12 @@ WRONG_CALLS = {
 @pytest.mark.parametrize("case", WRONG_CALLS)
 def test_wrong_calls(kind, case):
     call, message = WRONG_CALLS[case]
-    message = message.replace("NAME", "h0" if kind is LSTM else "hx")  # as the user calls it
+    message = message.replace("NAME", "h0" if kind is LSTM else "hx")
     with pytest.raises(ValueError, match=f"^{kind.mode}: .*" + re.escape(message)):
         call(kind(E, D, L))
 
 
-def test_wrong_kinds_of_state():
+def test_wrong_types_of_state():
     x = torch.randn(T, B, E)
     with pytest.raises(ValueError, match=r"LSTM: hx must be a pair \(h0, c0\), got one tensor"):
         LSTM(E, D)(x, torch.zeros(1, B, D))
@@ -224,7 +224,7 @@ def test_sizes_of_numpy_do_not_overflow(kind):
 WRONG_ARGUMENTS = {
     "num_layers must be at least 1, got 0": {"num_layers": 0},
     "dropout must be a probability in [0, 1), got 1.0": {"num_layers": 2, "dropout": 1.0},
-    "proj_size must be below hidden_size = 5, or 0 for none, got 5": {"proj_size": 5},
+    "proj_size must be less than hidden_size = 5, or 0 for no projection, got 5": {"proj_size": 5},
 }
 
 

@@ -1,4 +1,4 @@
-"""The loops of docs/guides/drop-in.md that initialise a model, as it says to change them."""
+"""The initialisation loops of docs/guides/drop-in.md, changed as that page advises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sru_nn.compat import GRU, LSTM
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 def test_orthogonal_matrices(kind):
     rnn = kind(6, 5, 2)
-    with pytest.raises(ValueError, match="2 or more dimensions"):  # why the loop needs its second condition
+    with pytest.raises(ValueError, match="2 or more dimensions"):  # hence the second condition below
         nn.init.orthogonal_(rnn.rnn_lst[0].weight_c)
     for name, parameter in rnn.named_parameters():
         if "weight" in name and parameter.dim() > 1:
@@ -33,7 +33,7 @@ def test_forget_gate_biases_of_one(bidirectional):
         forget, output = cell.bias.chunk(2)
         assert forget.eq(1).all()
         assert output.eq(0).all()
-    # A gate that is nearly open keeps the state: σ(20) is one.
+    # A forget gate of one keeps the state, and σ(20) ≈ 1.
     for cell in rnn.rnn_lst:
         nn.init.constant_(cell.bias.data[: cell.bias.numel() // 2], 20.0)
         nn.init.zeros_(cell.weight_c)

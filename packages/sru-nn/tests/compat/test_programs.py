@@ -1,4 +1,4 @@
-"""Small programs for PyTorch's modules, written as public ones are, with those of `compat` in their place."""
+"""Small programs in the style of public code for `nn.LSTM` and `nn.GRU`, with the modules of `compat`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = pytest.mark.parametrize("kind", [LSTM, GRU])
 
 
 class Encoder(ABC, nn.RNNBase):
-    """What a forecasting package mixes into `nn.LSTM` and `nn.GRU`."""
+    """A mixin for `nn.LSTM` and `nn.GRU`, as in a forecasting package."""
 
     @abstractmethod
     def start(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]: ...
@@ -41,17 +41,17 @@ class GRUEncoder(Encoder, GRU):
 
 
 @pytest.mark.parametrize(("mixed", "kind"), [(LSTMEncoder, LSTM), (GRUEncoder, GRU)])
-def test_a_class_of_its_own_above_that_of_pytorch(mixed, kind):
+def test_a_subclass_with_a_mixin(mixed, kind):
     options = {"num_layers": L, "bidirectional": True, "batch_first": True}
     rnn, plain = mixed(E, D, **options), kind(E, D, **options)
-    plain.load_state_dict(rnn.state_dict())  # the same weights, and none of PyTorch's beside them
+    plain.load_state_dict(rnn.state_dict())  # fails if the mixin's class also has PyTorch's weights
     x, lengths = torch.randn(B, T, E), torch.tensor([4, 7, 2])
     mask = torch.arange(T) >= lengths[:, None]
     torch.testing.assert_close(rnn.encode(x, lengths), plain(x, mask_pad=mask)[1])
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise what a toolkit finds by its class: matrices of each gate, and biases of forget gates."""
+    """Initialise the matrices of each gate and the forget gate biases, as a toolkit does for RNN classes."""
     if isinstance(module, nn.RNNBase):
         module.flatten_parameters()
         for w_ih, w_hh, b_ih, b_hh in module.all_weights:
@@ -65,7 +65,7 @@ def initialise(module: nn.Module) -> None:
 
 
 @KINDS
-def test_an_initialiser_that_asks_for_the_class(kind):
+def test_an_initialiser_that_checks_the_class(kind):
     model = nn.ModuleList([kind(E, D, L, bidirectional=True)])
     model.apply(initialise)
     for cell in model[0].rnn_lst:
@@ -77,7 +77,7 @@ def test_an_initialiser_that_asks_for_the_class(kind):
 
 
 @KINDS
-def test_the_checks_of_the_base_class(kind):
+def test_argument_checks_of_the_base_class(kind):
     rnn, x, hx = kind(E, D, L), torch.randn(T, B, E), torch.zeros(L, B, D)
     rnn.check_forward_args(x, (hx, hx) if kind is LSTM else hx, None)
     assert rnn.get_expected_hidden_size(x, None) == hx.shape
@@ -86,7 +86,7 @@ def test_the_checks_of_the_base_class(kind):
 
 
 class Translator(nn.Module):
-    """Decides by the class of its modules what a state is, and keeps the decoder's in a tuple."""
+    """Handles states according to the class of its modules, and keeps the decoder's state in a tuple."""
 
     def __init__(self, kind: type[nn.RNNBase], dropout: float) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def test_a_decoder_whose_dropout_changes(kind):
 
 
 @pytest.mark.parametrize("form", ["batch", "single", "packed"])
-def test_a_state_of_a_gru_in_a_tuple(form):
+def test_a_gru_state_in_a_tuple(form):
     rnn, x = GRU(E, D, L), torch.randn(T, B, E)
     h0 = torch.randn(L, B, D)
     if form == "single":
@@ -134,13 +134,13 @@ def test_a_state_of_a_gru_in_a_tuple(form):
         torch.testing.assert_close(rnn.step(x[0], [h0]), rnn.step(x[0], h0))
 
 
-def test_a_state_of_a_gru_cell_in_a_tuple():
+def test_a_gru_cell_state_in_a_tuple():
     cell, x, h = GRUCell(E, D), torch.randn(B, E), torch.randn(B, D)
     torch.testing.assert_close(cell(x, (h,)), cell(x, h))
 
 
 class SineWaves(nn.Module):
-    """Two cells, one on the other, that go on with what they said themselves."""
+    """Two stacked cells that continue the input by feeding back their own predictions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_the_sine_waves():
 
 
 def test_an_agent_that_reads_the_state_of_a_gru_cell():
-    """Every weight takes part, over several steps that begin anew where an episode has ended."""
+    """Every weight gets a gradient over several steps with resets at the ends of episodes."""
     cell, policy = GRUCell(E, D), nn.Linear(D, 2)
     h, scores = torch.zeros(B, D), []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What the states of the drop-in modules are, and what becomes of an h0."""
+"""The states of the drop-in modules, and how h0 is handled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_h_n_is_the_last_output_of_each_layer_and_direction(bidirectional, proj_
     torch.testing.assert_close(actual, torch.autograd.grad((torch.stack(expected) * upstream).sum(), weights))
 
 
-def test_h0_changes_nothing_beside_a_c0_and_raises_where_it_would_be_lost():
+def test_h0_has_no_effect_with_a_c0_and_raises_without_one():
     rnn = LSTM(E, D, L)
     x, c0, zeros = torch.randn(T, B, E), torch.randn(L, B, D), torch.zeros(L, B, D)
     rnn(x, (zeros, zeros))
@@ -43,8 +43,8 @@ def test_h0_changes_nothing_beside_a_c0_and_raises_where_it_would_be_lost():
     assert torch.equal(rnn(x, (torch.randn(L, B, D), c0))[0], expected)
 
 
-def test_h0_is_looked_at_until_a_state_was_carried(monkeypatch):
-    """On a GPU each look waits for all work before it."""
+def test_h0_is_checked_until_a_state_has_been_carried(monkeypatch):
+    """On a GPU every check synchronises."""
     rnn = LSTM(E, D, L)
     x, zeros = torch.randn(T, B, E), torch.zeros(L, B, D)
     looks = []
@@ -54,10 +54,10 @@ def test_h0_is_looked_at_until_a_state_was_carried(monkeypatch):
     for _ in range(4):
         _, hx = rnn(x, hx)
         counts.append(len(looks))
-    assert counts == [1, 3, 3, 3]  # h0 alone; h0 and c0; nothing more
+    assert counts == [1, 3, 3, 3]  # h0 alone; h0 and c0; no more checks
 
 
-def test_a_computed_h0_of_a_gru_counts():
+def test_a_computed_h0_of_a_gru_has_an_effect():
     rnn = GRU(E, D)
     h0 = torch.randn(1, B, D, requires_grad=True)
     output, _ = rnn(torch.randn(T, B, E), h0)
@@ -70,7 +70,7 @@ def test_a_computed_h0_of_a_gru_counts():
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 def test_autocast_rounds_outputs_and_not_states(kind, dtype):
     rnn, x = kind(E, D, L), torch.randn(T, B, E, dtype=dtype)
-    half = torch.zeros(L, B, D, dtype=torch.bfloat16)  # as a layer before computes it
+    half = torch.zeros(L, B, D, dtype=torch.bfloat16)  # as a preceding layer would compute it
     with torch.autocast("cpu", torch.bfloat16):
         output, hx = rnn(x, (half, half) if kind is LSTM else half)
     *h, c = hx if kind is LSTM else (hx,)

@@ -1,4 +1,4 @@
-"""Programs that read, assign, drop, prune and initialise weights of PyTorch's modules by their names."""
+"""Code that reads, assigns, drops, prunes and initialises weights of PyTorch's modules by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refusal(kind: type[nn.Module], name: str) -> str:
 
 
 @WITH_CELLS
-def test_a_weight_of_pytorch_is_missing_and_others_are_named(kind, name):
+def test_reading_a_pytorch_weight_raises_and_names_ours(kind, name):
     module = kind(E, D)
     assert not hasattr(module, name)
     with pytest.raises(AttributeError, match=refusal(kind, name)):
@@ -38,18 +38,18 @@ def test_a_weight_of_pytorch_is_missing_and_others_are_named(kind, name):
 
 
 @WITH_CELLS
-def test_a_weight_of_pytorch_is_not_taken_and_forgotten(kind, name):
+def test_assigning_a_pytorch_weight_raises(kind, name):
     module = kind(E, D)
     with pytest.raises(AttributeError, match=refusal(kind, name)):
         setattr(module, name, nn.Parameter(torch.zeros(4 * D, D)))
-    setattr(module, f"{name}_raw", nn.Parameter(torch.zeros(1)))  # a name of somebody's own
+    setattr(module, f"{name}_raw", nn.Parameter(torch.zeros(1)))  # other names are allowed
 
 
 NORMS = {
     "spectral_norm": (nn.utils.spectral_norm, AttributeError),
     "weight_norm": (nn.utils.weight_norm, AttributeError),
     "pruning": (prune.identity, AttributeError),
-    # PyTorch's own refusal, which shows the layers: these ask only whether the module has the parameter.
+    # PyTorch's own error, which shows the layers: these only check whether the module has the parameter.
     "parametrizations.spectral_norm": (parametrizations.spectral_norm, ValueError),
     "parametrizations.weight_norm": (parametrizations.weight_norm, ValueError),
 }
@@ -58,7 +58,7 @@ NORMS = {
 @WITH_CELLS
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the first two are deprecated
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_norm_of_a_weight_of_pytorch_is_refused(kind, name, norm):
+def test_normalising_a_pytorch_weight_raises(kind, name, norm):
     apply, error = NORMS[norm]
     own = refusal(kind, name) if error is AttributeError else rf"(?s)\(transform\): Linear.* name '{name}'$"
     for module in (kind(E, D), copy.deepcopy(kind(E, D)), pickle.loads(pickle.dumps(kind(E, D)))):
@@ -70,13 +70,13 @@ def test_a_norm_of_a_weight_of_pytorch_is_refused(kind, name, norm):
 
 @KINDS
 @pytest.mark.parametrize("name", ["_all_weights", "_flat_weights_names"])
-def test_the_lists_of_names_are_missing(kind, name):
+def test_reading_a_list_of_weight_names_raises(kind, name):
     with pytest.raises(AttributeError, match=refusal(kind, name)):
         getattr(kind(E, D), name)
 
 
 class WeightDrop(nn.Module):
-    """Puts a plain tensor in the place of a parameter before every call, as for an AWD-LSTM."""
+    """Replaces a parameter by a plain tensor before every call, as in an AWD-LSTM."""
 
     def __init__(self, rnn: nn.Module, owner: nn.Module, name: str) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def pruned(rnn: nn.Module, owner: nn.Module, name: str) -> nn.Module:
     return rnn
 
 
-# What changes a weight, and the factor that it then has.
+# Tools that change a weight, and the factor by which they multiply it.
 TOOLS = {"dropped": (WeightDrop, 2.0), "pruned": (pruned, 0.0)}
 
 
@@ -102,8 +102,8 @@ TOOLS = {"dropped": (WeightDrop, 2.0), "pruned": (pruned, 0.0)}
 @pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("name", ["weight", "weight_c"])
 @pytest.mark.parametrize("length", [1, T])
-def test_what_takes_a_weight_by_its_name(kind, tool, name, length):
-    """Names of an SRU's weights: the changed weight counts on every path, and its source has a gradient."""
+def test_tools_that_replace_a_weight_by_name(kind, tool, name, length):
+    """With SRU weight names, every path uses the changed weight and its source gets a gradient."""
     rnn, plain, x = kind(E, D, L), kind(E, D, L), torch.randn(length, B, E)
     plain.load_state_dict(rnn.state_dict())
     change, factor = TOOLS[tool]
@@ -134,7 +134,7 @@ def test_a_spectral_norm_of_the_projection():
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU, LSTMCell, GRUCell])
-def test_an_initialiser_of_a_subclass_runs(kind):
+def test_the_initialiser_of_a_subclass_runs(kind):
     class Initialised(kind):
         def reset_parameters(self) -> None:
             for parameter in self.parameters():

@@ -4,7 +4,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 namespace {
 
-/// A thread's work space, and its work on neighbouring states or on a block of one.
+/// A thread's workspace, and the computation of adjacent states or of one block of a state.
 template <typename S, typename A = AccumulationType<S>>
 struct BackwardBlocks {
     static constexpr Index block_size = Block<A>::size;
@@ -22,8 +22,8 @@ struct BackwardBlocks {
     A* const states = pieces.take((most_steps(args) + 1) * tile * block_size);
     A* const grad_states = pieces.take(group_size(args) * height * width);
 
-    /// Computes rows `begin` to `end`, the end of a block, of some states, and writes their contribution to
-    /// the gradient of v to `to` (T, B·H, V), of type A unless these are all the rows.
+    /// Computes rows `begin` to `end` (the end of a block) of some states, and writes their contribution to
+    /// the gradient of v to `to` (T, B·H, V), which has type A unless these are all the rows.
     template <typename Element>
     void run(const Group& group, Index begin, Index end, Element* to) const {
         const Rows keys{group, args.key_size, begin, end};
@@ -57,7 +57,7 @@ struct BackwardBlocks {
     static Index padded(const Rows& keys) { return rounded_up(keys.size(), block_size); }
 
     /// Calls `visit(offset in the rows of a step, number of rows, offset in a (B, H, K, V) array, gradient)`
-    /// for each block of each state.
+    /// for every block of every state.
     template <typename Visit>
     void for_each_block(const Rows& keys, const Visit& visit) const {
         A* grad_s = grad_states;
@@ -96,18 +96,18 @@ struct BackwardBlocks {
             const Ahead soon = is_first && column == 0 ? ahead(keys, values, segment, i) : Ahead();
             for (Steps run{steps.count, 0}; run.first > 0;) {
                 run = group.run_before(args, steps, run.first, i);
-                const bool anew = group.starts_anew(args, steps.first + run.first, i);
-                read_columns(anew ? reset : starts, rows, column, columns,
+                const bool is_restart = group.restarts(args, steps.first + run.first, i);
+                read_columns(is_restart ? reset : starts, rows, column, columns,
                              states + run.first * columns * block_size);
                 advance(block, run, columns, states);
                 retreat(block, run, columns, states, grad, soon);
-                if (anew) leave_start(rows, at, column, columns, grad);
+                if (is_restart) add_to_s_reset(rows, at, column, columns, grad);
             }
         }
     }
 
-    /// Adds some columns of the gradient of a state that started anew to that of `s_reset`, and zeroes them.
-    void leave_start(Index rows, Index at, Index begin, Index columns, A* grad_s) const {
+    /// Adds some columns of the gradient of a restarted state to the gradient of `s_reset`, and zeroes them.
+    void add_to_s_reset(Index rows, Index at, Index begin, Index columns, A* grad_s) const {
         if (args.grad_s_reset != nullptr) {
             A* sums = static_cast<A*>(args.grad_s_reset) + at;
             for (Index row = 0; row < rows; ++row, sums += args.value_size) {
@@ -131,8 +131,8 @@ struct BackwardBlocks {
         return result;
     }
 
-    /// Transposes some columns of `rows` rows (V) of a state, or zeros if it is absent, into those of a
-    /// block.
+    /// Transposes some columns of `rows` rows (V) of a state into the columns of a block; zeros if the state
+    /// is absent.
     void read_columns(const A* from, Index rows, Index begin, Index columns, A* to) const {
         const Index size = from == nullptr ? 0 : smaller(columns, args.value_size - begin);
         if (size < columns || rows < block_size) fill_row(to, columns * block_size, A(0));
@@ -166,8 +166,8 @@ struct BackwardBlocks {
     }
 };
 
-/// Adds the contributions of the blocks to the gradient of v, (blocks, T, B·H, V), in the order of one
-/// thread.
+/// Sums the contributions of the blocks to the gradient of v, (blocks, T, B·H, V), in the same order as a
+/// single thread.
 template <typename S, typename A>
 void add_blocks(const GatedLinearBackward& args, const A* parts, Index blocks, int num_threads) {
     const Index size = args.steps() * args.value_size;
@@ -198,7 +198,7 @@ void cpu::Builds<GatedLinearBackward>::SRU_KERNELS_VARIANT(const GatedLinearBack
         using Blocks = BackwardBlocks<S>;
         const WorkSpace<A> space(Blocks{args, {nullptr}}.pieces.used, num_threads);
         const Index blocks = (args.key_size + Blocks::block_size - 1) / Blocks::block_size;
-        // Divide by whole states, unless there are too few to keep all threads equally busy.
+        // Distribute whole states, unless there are too few to balance the threads.
         const bool uneven = args.cu_seqlens != nullptr || args.states() % num_threads != 0;
         const bool divided = is_worthwhile(args) && blocks > 1 && args.states() < 4 * num_threads && uneven;
         if (!divided) {

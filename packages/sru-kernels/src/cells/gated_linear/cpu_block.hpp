@@ -2,14 +2,14 @@
 
 #include "cells/gated_linear/cpu_rows.hpp"
 
-// The state is stored column by column here, so that sums over a row are sums of vectors. A block is some
-// neighbouring rows: two vectors of every column. Blocks share only the gradient of v.
+// The state is stored column-major here, so that sums over a row are sums of vectors. A block consists of
+// adjacent rows: two vectors of every column. Blocks share only the gradient of v.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// Columns of a block whose states after each step of a segment are held at the same time, in the L2 cache.
+/// Columns of a block processed at a time; their states after each step of a segment fit in the L2 cache.
 constexpr Index tile = 64;
 
-/// What a block reads and writes in some steps and columns.
+/// The arrays that a block reads and writes for some steps and columns.
 template <typename A>
 struct Block {
     static constexpr Index vectors = 2;
@@ -24,8 +24,8 @@ struct Block {
     Index value_stride;
 };
 
-/// Appends the states (columns, size) after each of some steps to the one before the first of them. Slot
-/// `step` of `states` is for the one before a step.
+/// Computes the states (columns, size) after each of some steps from the state before the first. Slot `step`
+/// of `states` holds the state before that step.
 template <typename A>
 void advance(const Block<A>& given, Steps steps, Index columns, A* states) {
     using Lanes = Vector<A>;
@@ -49,7 +49,7 @@ void advance(const Block<A>& given, Steps steps, Index columns, A* states) {
     }
 }
 
-/// Takes `grad_s` from the state after the last step to the state before the first one.
+/// Propagates `grad_s` from the state after the last step back to the state before the first.
 ///
 /// The gradients of q, k and g are sums over the columns and stay in registers. The gradient of v is a sum
 /// over rows, which are lanes here.

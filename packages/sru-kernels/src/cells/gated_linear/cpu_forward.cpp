@@ -4,10 +4,10 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 namespace {
 
-/// Vectors in a row of a tile of the state; the outputs of a tile take as many registers.
+/// Vectors in a row of a tile of the state; the outputs of a tile take the same number of registers.
 constexpr Index widest = 4;
 
-/// What a tile reads and writes in some steps.
+/// The arrays that a tile reads and writes for some steps.
 template <typename A>
 struct TileRows {
     const A *q, *k, *g;  // (steps, K)
@@ -17,11 +17,11 @@ struct TileRows {
     Index value_stride;  // of v and o
 };
 
-/// Walks the state of a tile (K, vectors) through some steps.
+/// Advances the state of a tile (K, vectors) through some steps.
 template <Index vectors, typename A>
 void walk(const TileRows<A>& given, Steps steps, Index key_size, A* state, const Ahead& ahead) {
     using Lanes = Vector<A>;
-    // A product takes as long as four that overlap: keep that many sums in flight.
+    // A multiply-add has the latency of four overlapping ones: keep that many sums in flight.
     constexpr Index sums = vectors >= 3 ? 1 : 4 / vectors;
     const TileRows<A> rows = given;
     for (Index step = steps.first; step < steps.first + steps.count; ++step) {
@@ -62,7 +62,7 @@ using Walk = void (*)(const TileRows<A>&, Steps, Index, A*, const Ahead&);
 template <typename A>
 constexpr Walk<A> walks[] = {walk<1, A>, walk<2, A>, walk<3, A>, walk<4, A>};
 
-/// A thread's work space, and its work on neighbouring states or on some tiles of one.
+/// A thread's workspace, and the computation of adjacent states or of some tiles of one state.
 template <typename S, typename A = AccumulationType<S>>
 struct ForwardTiles {
     using Lanes = Vector<A>;
@@ -77,7 +77,7 @@ struct ForwardTiles {
     A *const v = pieces.take(most * full_width), *const o = pieces.take(most * full_width);
     A* const states = pieces.take(group_size(args) * args.key_size * full_width);
 
-    /// Computes columns `begin` to `end`, the end of a tile, of some states.
+    /// Computes columns `begin` to `end` (the end of a tile) of some states.
     void run(const Group& group, Index begin, Index end) const {
         const Rows keys{group, args.key_size, 0, args.key_size};
         const Rows values{group, args.value_size, begin, end};
@@ -122,14 +122,14 @@ struct ForwardTiles {
             const auto walk = walks<A>[smaller(tile, all - at) / Lanes::size - 1];
             for (Steps run{0, 0}; run.first < steps.count; run.first += run.count) {
                 run = group.run_from(args, steps, run.first, i);
-                if (group.starts_anew(args, steps.first + run.first, i)) start_anew(values, i, at, state);
+                if (group.restarts(args, steps.first + run.first, i)) restart(values, i, at, state);
                 walk(rows, run, args.key_size, state, at == 0 ? ahead : Ahead());
             }
         }
     }
 
-    /// Sets the tile from column `at` on to `s_reset`.
-    void start_anew(const Rows& values, Index i, Index at, A* row) const {
+    /// Sets the tile that begins at column `at` to `s_reset`.
+    void restart(const Rows& values, Index i, Index at, A* row) const {
         const Index size = smaller(tile, values.size() - at), width = rounded_up(size, Lanes::size);
         const Index first = (values.group.state + i) % args.heads * args.key_size;
         for (Index key = first; key < first + args.key_size; ++key, row += width) {
@@ -142,8 +142,8 @@ struct ForwardTiles {
         fill_row(row + size, width - size, A(0));
     }
 
-    /// Calls `visit(row of a tile, its place in an array of states, size, width)` for each row of each tile,
-    /// where the states lie from state `place` of the array on.
+    /// Calls `visit(row of a tile, its offset in an array of states, size, width)` for each row of each tile;
+    /// the states begin at state `place` of the array.
     template <typename Visit>
     void for_each_tile_row(const Rows& values, Index place, const Visit& visit) const {
         A* row = states;

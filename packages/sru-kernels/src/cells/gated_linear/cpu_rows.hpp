@@ -17,31 +17,31 @@ inline void check_sequences(const GatedLinearInputs& in, const char* kernel) {
     cpu::check_offsets(kernel, {in.cu_seqlens, in.batch, in.length, in.heads});
 }
 
-/// Multiplications per thread below which starting other threads does not pay.
+/// Multiplications per thread below which starting more threads does not pay off.
 constexpr Index products_per_thread = 32768;
 
 inline bool is_worthwhile(const GatedLinearInputs& in) {
     return in.steps() * in.key_size * in.value_size >= 2 * products_per_thread;
 }
 
-/// Some steps of a segment: the first one, and how many.
+/// A range of steps in a segment.
 struct Steps {
     Index first;
     Index count;
 };
 
-/// The steps of the longest segment.
+/// The number of steps in the longest segment.
 inline Index most_steps(const GatedLinearInputs& in) { return smaller(in.segment_length, in.length); }
 
-/// Neighbouring states that walk through time together.
+/// Adjacent states that advance through time together.
 struct Group {
-    Index state;  // the first of them
+    Index state;  // the first
     Index count;
     Index steps;
     Index segments;
     Index slots;   // in `starts`; a sequence may have one more than it has segments
     Index slot;    // of the first segment
-    Index place;   // of the first step in a (T, B·H, size) array
+    Index place;   // row of the first step in a (T, B·H, size) array
     Index stride;  // from one step, or segment, to the next
 
     Group(const GatedLinearInputs& in, Index state, Index count) : state(state), count(count) {
@@ -64,20 +64,20 @@ struct Group {
         return {first, first < steps ? smaller(in.segment_length, steps - first) : 0};
     }
 
-    /// Whether state `i` does not continue at a step but starts from `s_reset`.
-    bool starts_anew(const GatedLinearInputs& in, Index step, Index i) const {
+    /// Whether state `i` restarts from `s_reset` at a step.
+    bool restarts(const GatedLinearInputs& in, Index step, Index i) const {
         return in.marks != nullptr && (in.marks[(place + step * stride + i) / in.heads] & 2) != 0;
     }
-    /// The steps of a segment from `begin` to where state `i` next starts anew, or to the last one.
+    /// The steps of a segment from `begin` to the next restart of state `i`, or to the last step.
     Steps run_from(const GatedLinearInputs& in, Steps steps, Index begin, Index i) const {
         Index end = in.marks == nullptr ? steps.count : begin + 1;
-        while (end < steps.count && !starts_anew(in, steps.first + end, i)) ++end;
+        while (end < steps.count && !restarts(in, steps.first + end, i)) ++end;
         return {begin, end - begin};
     }
-    /// Those before `end`, from where state `i` last started anew, or from the first one.
+    /// The steps before `end`, from the last restart of state `i`, or from the first step.
     Steps run_before(const GatedLinearInputs& in, Steps steps, Index end, Index i) const {
         Index begin = in.marks == nullptr ? 0 : end - 1;
-        while (begin > 0 && !starts_anew(in, steps.first + begin, i)) --begin;
+        while (begin > 0 && !restarts(in, steps.first + begin, i)) --begin;
         return {begin, end - begin};
     }
 };
@@ -95,8 +95,8 @@ struct Rows {
     Index at(Index step, Index i) const { return (group.place + step * group.stride + i) * width + begin; }
 };
 
-/// Calls `visit(offset in the array, offset in the work space)` for each row of some steps. In the work space
-/// rows of `width` numbers follow each other.
+/// Calls `visit(offset in the array, offset in the workspace)` for each row of some steps. The workspace
+/// holds rows of `width` numbers without gaps.
 template <typename Visit>
 void for_each_row(const Rows& rows, Steps steps, Index width, const Visit& visit) {
     Index to = 0;
@@ -105,11 +105,11 @@ void for_each_row(const Rows& rows, Steps steps, Index width, const Visit& visit
     }
 }
 
-/// Rows that are needed soon, prefetched step by step during work on others: the distance from one step to
-/// the next is too large for a processor's own prefetcher.
+/// Rows that are needed soon, prefetched step by step while others are processed: the stride from one step to
+/// the next is too large for the hardware prefetcher.
 class Ahead {
  public:
-    /// Adds row `i` of each of the arrays, from step `first` on.
+    /// Adds row `i` of each array, beginning with step `first`.
     template <typename Element, typename... Arrays>
     void add(const Rows& rows, Index first, Index i, const Arrays*... arrays) {
         constexpr auto bytes = Index{sizeof(Element)};
@@ -120,7 +120,7 @@ class Ahead {
         }
     }
 
-    /// The addresses may lie beyond the last step: nothing is read.
+    /// Addresses beyond the last step are harmless: prefetching reads nothing.
     SRU_KERNELS_HOST_DEVICE void fetch(Index step) const {
         for (Index i = 0; i < count_; ++i) {
             const char* row = arrays_[i].first + step * arrays_[i].stride;
@@ -159,7 +159,7 @@ void store_row(const AccumulationType<S>* __restrict from, S* __restrict to, Ind
     for (Index i = 0; i < size; ++i) to[i] = store<S>(from[i]);
 }
 
-/// Calls `convert(from, to, size)` for each row, and pads it with zeros in the work space.
+/// Calls `convert(from, to, size)` for each row, and pads the row with zeros in the workspace.
 template <typename S, typename A>
 void load_rows(const Rows& rows, Steps steps, const void* array, A* to, Index width,
                void (*convert)(const S*, A*, Index)) {
@@ -169,14 +169,14 @@ void load_rows(const Rows& rows, Steps steps, const void* array, A* to, Index wi
     });
 }
 
-/// States that are worked on together: enough that their rows fill about a page of memory, because a TLB miss
-/// is expensive. They take the same number of steps.
+/// The number of states processed together: enough that their rows fill about a page of memory, because a TLB
+/// miss is expensive. All have the same number of steps.
 inline Index group_size(const GatedLinearInputs& in) {
     const Index width = in.key_size + in.value_size, most = in.cu_seqlens == nullptr ? in.states() : in.heads;
     return width == 0 || width > 512 ? 1 : smaller(512 / width, most);
 }
 
-/// The first of the `parts` of all states that has so many steps of others before it.
+/// The first part, counting `parts` per state, that is preceded by at least `steps` steps of other parts.
 inline Index part_after(const GatedLinearInputs& in, Index parts, Index steps) {
     if (steps == 0) return 0;  // the first sequence may be empty
     const Index of_row = in.heads * parts;
@@ -193,8 +193,8 @@ inline Index part_after(const GatedLinearInputs& in, Index parts, Index steps) {
     return row * of_row + (steps - walked.first * of_row + walked.count - 1) / walked.count;
 }
 
-/// Divides the states, each of so many `parts`, among threads, by the steps they take. Calls
-/// `run(thread, begin, end)` for some of the parts.
+/// Distributes the states, each divided into `parts`, over threads so that all process about the same number
+/// of steps. Calls `run(thread, begin, end)` for a range of parts.
 template <typename Run>
 void share_out_parts(const GatedLinearInputs& in, Index parts, int num_threads, const Run& run) {
     const Index all = in.states() * parts;
@@ -205,8 +205,8 @@ void share_out_parts(const GatedLinearInputs& in, Index parts, int num_threads, 
     });
 }
 
-/// Divides them among threads. Calls `run(thread, group, begin, end)` for all parts of some states, or for
-/// parts `begin` to `end` of one.
+/// Distributes the states over threads. Calls `run(thread, group, begin, end)` for all parts of some states,
+/// or for parts `begin` to `end` of one state.
 template <typename Run>
 void share_out_states(const GatedLinearInputs& in, Index parts, int num_threads, const Run& run) {
     share_out_parts(in, parts, num_threads, [&](int thread, Index begin, Index end) {

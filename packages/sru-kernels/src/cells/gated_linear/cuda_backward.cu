@@ -30,7 +30,7 @@ void sru_kernels::cuda::run(const GatedLinearBackward& args, const Launch& launc
         using A = AccumulationType<S>;
         if constexpr (sizeof(A) == sizeof(float)) {
             constexpr Index most = TensorStates<S>::most_rows;
-            if (multiplies_fast(launch.device) && args.key_size <= most && args.value_size <= most) {
+            if (has_fast_tensor_cores(launch.device) && args.key_size <= most && args.value_size <= most) {
                 const Division division = divide_rows(args, TensorStates<S>::rows_per_warp);
                 const auto memory = BackwardMemory::of<S, TensorStates<S>>(division.shape, args.key_size);
                 return launch_blocks(args, launch, division, memory, gated_linear_backward_kernel<S, true>);

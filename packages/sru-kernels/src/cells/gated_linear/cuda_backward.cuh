@@ -3,21 +3,21 @@
 #include "cells/gated_linear/cuda_keys.cuh"
 #include "runtime/cuda/shared_memory.cuh"
 
-// What a block of the backward kernel has at hand, whichever way it holds and multiplies the states.
+// The parts of the backward kernel that do not depend on how a block stores and multiplies the states.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// Offsets in the shared memory of a block, and sizes of rows.
+/// Offsets in a block's shared memory, and row sizes.
 struct BackwardMemory {
     int keys, key_stride, column_stride;
     int staged_keys, staged_gates, staged_columns;  // strides
     int pair_stride;                                // of grad_a
     int q, k, g;                                    // (steps, keys)
-    int ends, y;                                    // the keys at the end of the chunk, and Y in their place
-    int u, grad_v;                                  // U, in the place of what sums of grad_v need
+    int ends, y;                                    // the keys at the end of the chunk; Y shares their memory
+    int u, grad_v;                                  // U shares the memory for the sums of grad_v
     int v, starts;                                  // (steps, columns), and the queries at the start
     int grad_o;                                     // (steps, columns)
     int a, grad_a, gates, z;                        // (steps, steps), (keys)
-    int next_q, next_k, next_g, next_v, next_grad_o;  // as they come from global memory
+    int next_q, next_k, next_g, next_v, next_grad_o;  // as stored in global memory
     int bytes;
 
     template <typename S, typename States, typename A = AccumulationType<S>>
@@ -54,21 +54,21 @@ struct BackwardMemory {
     }
 };
 
-/// A chunk on the way from the last state that is known before another one, which is differentiated, up to
-/// that.
+/// A chunk between a known state and the chunk to differentiate, or that chunk itself: the kernel recomputes
+/// the states from the last known one.
 struct Task {
-    int segment;  // the step that the segment begins with
-    int known;    // before which the state is known: `segment`, or a step where it starts anew
-    int now;      // the first step of the chunk
-    int end;      // the step after the chunk to differentiate
-    bool anew;    // at `known`
+    int segment;      // the first step of the segment
+    int known;        // the step before which the state is known: `segment`, or a restart
+    int now;          // the first step of the chunk
+    int end;          // the step after the chunk to differentiate
+    bool is_restart;  // whether the state restarts at `known`
 
     /// Whether the chunk is the one to differentiate.
     __device__ __forceinline__ bool is_last(int steps) const { return end - now <= steps; }
     __device__ __forceinline__ int count(int steps) const { return is_last(steps) ? end - now : steps; }
 };
 
-/// The arguments, the place in shared memory and in time.
+/// The arguments, the shared memory, and the position of a block in the batch and in time.
 template <typename S>
 struct BackwardPlace {
     using A = AccumulationType<S>;

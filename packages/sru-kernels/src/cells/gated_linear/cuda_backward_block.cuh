@@ -4,7 +4,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// A block's work on a state.
+/// The work of a block on one state.
 template <typename S, typename States, typename A = AccumulationType<S>>
 struct BackwardBlock : BackwardPlace<S> {
     using BackwardPlace<S>::args;
@@ -32,7 +32,7 @@ struct BackwardBlock : BackwardPlace<S> {
             thread.hide_place();
             walk.hide_place();
             if (has_task) wait_for_copies<0>();
-            __syncthreads();  // also of those that read what others write below
+            __syncthreads();  // also protects what is still read from the writes below
             if (has_task) {
                 unpack_chunk(task);
                 __syncthreads();
@@ -42,7 +42,7 @@ struct BackwardBlock : BackwardPlace<S> {
             if (retreats) {
                 retreat(task, states);
             } else if (has_task) {
-                bring_to_end(thread, key_rows(m.k), in(m.g), shape.steps(), in(m.ends), in(m.gates));
+                move_to_end(thread, key_rows(m.k), in(m.g), shape.steps(), in(m.ends), in(m.gates));
                 __syncthreads();
                 states.advance();
             }
@@ -61,14 +61,14 @@ struct BackwardBlock : BackwardPlace<S> {
         for (int i = thread.index; i < count; i += static_cast<int>(blockDim.x)) numbers[i] = 0;
     }
 
-    /// The first task for the chunk that ends at a step, in a segment that begins at another.
+    /// The first task for the chunk that ends at step `end`, in the segment that begins at step `segment`.
     __device__ __forceinline__ Task task_before(int end, int segment) const {
         Task task{segment, segment, segment, end, false};
         for (int last = end - 1; args.marks != nullptr && last >= segment && last >= 0; last -= 32) {
             const unsigned int found = walk.starts(last, thread.lane, -1, segment);
             if (found == 0) continue;
             task.known = task.now = last - (__ffs(static_cast<int>(found)) - 1);
-            task.anew = true;
+            task.is_restart = true;
             break;
         }
         return task;
@@ -85,8 +85,8 @@ struct BackwardBlock : BackwardPlace<S> {
     }
 
     __device__ __forceinline__ void read_known(const Task& task, States& states) const {
-        const Index place = task.anew ? walk.head : walk.slot(task.segment / walk.segment_length());
-        states.read(task.anew ? args.s_reset : args.starts, place);
+        const Index place = task.is_restart ? walk.head : walk.slot(task.segment / walk.segment_length());
+        states.read(task.is_restart ? args.s_reset : args.starts, place);
     }
 
     __device__ __forceinline__ void fetch_chunk(const Task& task) const {
@@ -133,12 +133,12 @@ struct BackwardBlock : BackwardPlace<S> {
                   States::on_tensor_cores ? shape.steps() : count);
     }
 
-    /// Writes the gradients of a chunk, given the state before it and the gradient of the state after it,
-    /// which it takes to that of the state before.
+    /// Writes the gradients of a chunk, given the state before it and the gradient of the state after it, and
+    /// propagates the latter to the state before the chunk.
     __device__ __forceinline__ void retreat(const Task& task, States& states) {
         const int count = task.count(shape.steps());
         meet(thread, key_rows(m.q), in(m.k), in(m.g), count, in(m.a), shape.steps());
-        bring_to_end(thread, key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
+        move_to_end(thread, key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
         states.multiply_values(count);
         __syncthreads();
         states.multiply(task.now, count);
@@ -147,8 +147,8 @@ struct BackwardBlock : BackwardPlace<S> {
         differentiate(task.now, count);
         __syncthreads();
         states.retreat(count);
-        if (task.anew && task.now == task.known) {
-            states.give_grad(args.grad_s_reset, walk.state);
+        if (task.is_restart && task.now == task.known) {
+            states.add_grad(args.grad_s_reset, walk.state);
         }
     }
 

@@ -4,8 +4,8 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// The state and its gradient where all types are multiplied. A warp has all columns of some keys: most sums
-/// of a step go over columns.
+/// The state and its gradient without tensor cores, for all types. A warp holds all columns of some keys:
+/// most sums of a step run over columns.
 template <typename S>
 struct PlainStates {
     using A = AccumulationType<S>;
@@ -25,8 +25,8 @@ struct PlainStates {
         rows().read(array, index, grad);
     }
     __device__ __forceinline__ void write_grad(void* array, Index index) { rows().write(array, index, grad); }
-    /// Adds to an array, or to none, and clears.
-    __device__ __forceinline__ void give_grad(void* array, Index index) {
+    /// Adds the gradient to an array, if it is present, and clears it.
+    __device__ __forceinline__ void add_grad(void* array, Index index) {
         if (array != nullptr) rows().add(array, index, grad);
         grad.clear();
     }
@@ -37,13 +37,13 @@ struct PlainStates {
                             args.grad_s_reset)};
     }
 
-    /// Takes the state through a whole chunk.
+    /// Advances the state through a full chunk.
     __device__ __forceinline__ void advance() {
         state.advance(at.thread, at.in(at.m.gates), at.in(at.m.ends), at.m.key_stride, at.in(at.m.v),
                       at.m.column_stride, at.shape.steps());
     }
 
-    /// Takes the gradient back through a chunk.
+    /// Propagates the gradient back through a chunk.
     __device__ __forceinline__ void retreat(int count) {
         grad.advance(at.thread, at.in(at.m.gates), at.in(at.m.starts), at.m.key_stride, at.in(at.m.grad_o),
                      at.m.column_stride, count);
@@ -74,14 +74,14 @@ struct PlainStates {
     /// of v, and U, Y and Z of `cuda_keys.cuh`.
     __device__ __forceinline__ void multiply(int first, int count) const {
         write_grad_v(first, count);
-        __syncthreads();  // u and y take the places of grad_v and the keys
+        __syncthreads();  // u and y overwrite grad_v and the keys
         at.thread.hide_place();
         multiply_states(count);
     }
 
-    /// The gradient of v: Σ_t A_ts do_t and the keys times the gradient of the state.
+    /// The gradient of v: Σ_t A_ts do_t plus the keys times the gradient of the state.
     ///
-    /// The warps hold different keys. They add to the rows in turns, in the same order every time.
+    /// The warps hold different keys and add to each row one after another, always in the same order.
     __device__ __forceinline__ void write_grad_v(int first, int count) const {
         const auto& m = at.m;
         const int warps = static_cast<int>(blockDim.x) / 32, warp = at.thread.index / 32;

@@ -5,11 +5,11 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// The state and its gradient where tensor cores multiply, in chunks of 16 steps.
+/// The state and its gradient for tensor cores, in chunks of 16 steps.
 ///
-/// Some warps have all columns of 16 keys each, of the state and of its gradient: they sum over columns. The
-/// others have all keys of 16 columns each of the gradient once more, and sum over keys. So no sum passes
-/// from warp to warp, for the price of taking the gradient back twice.
+/// Some warps hold all columns of 16 keys each, of the state and of its gradient, and sum over columns. The
+/// others hold a second copy of the gradient, all keys of 16 columns each, and sum over keys. No sum crosses
+/// warps this way, at the cost of propagating the gradient twice.
 template <typename S>
 struct TensorStates {
     using A = float;
@@ -17,20 +17,20 @@ struct TensorStates {
     using Tiles = TensorTiles<8, 2>;
 
     static constexpr int rows_per_warp = Tiles::rows, most_rows = 64;  // keys or columns
-    static constexpr bool is_short = sizeof(S) == 2;                   // what is stored has 8 or 11 bits
+    static constexpr bool is_short = sizeof(S) == 2;                   // stored values have 8 or 11 bits
     static constexpr bool on_tensor_cores = true;
     static constexpr bool adds_in_shared = false;
-    /// With which rows of shared memory begin in other banks than the three before them.
+    /// With this padding, each row of shared memory begins in other banks than the three before it.
     static constexpr int key_padding = 8, column_padding = 8;
 
     const Place& at;
-    Tiles state, grad;  // there is a state where rows are keys
+    Tiles state, grad;  // `state` is used only by warps whose rows are keys
 
     __device__ __forceinline__ explicit TensorStates(const Place& at)
         : at(at), state(at.thread), grad(at.thread) {}
 
     __device__ __forceinline__ int key_warps() const { return at.m.keys / rows_per_warp; }
-    /// Whether the rows of the warp are keys, or columns.
+    /// Whether the rows of the warp are keys rather than columns.
     __device__ __forceinline__ bool of_keys() const { return at.thread.index / 32 < key_warps(); }
     /// The first row of the warp.
     __device__ __forceinline__ int first() const {
@@ -50,8 +50,8 @@ struct TensorStates {
             if (exists) *to = number;
         });
     }
-    /// Adds to an array, or to none, and clears.
-    __device__ __forceinline__ void give_grad(void* array, Index index) {
+    /// Adds the gradient to an array, if it is present, and clears it.
+    __device__ __forceinline__ void add_grad(void* array, Index index) {
         visit(static_cast<float*>(array), index, grad, [&](float& number, float* to, bool exists) {
             if (of_keys() && array != nullptr && exists) *to += number;
             number = 0;
@@ -76,12 +76,12 @@ struct TensorStates {
         });
     }
 
-    /// Takes the state through a whole chunk.
+    /// Advances the state through a full chunk.
     __device__ __forceinline__ void advance() {
         if (of_keys()) advance_keys(state, at.m.ends, at.m.v);
     }
 
-    /// Takes the gradient back through a chunk.
+    /// Propagates the gradient back through a chunk.
     __device__ __forceinline__ void retreat(int) {
         const auto& m = at.m;
         if (of_keys()) return advance_keys(grad, m.starts, m.grad_o);
@@ -99,7 +99,7 @@ struct TensorStates {
                                                 [&](int row, int) { return row == 0 ? upper : lower; });
     }
 
-    /// dA of `cuda_keys.cuh`, by two warps.
+    /// dA of `cuda_keys.cuh`, computed by two warps.
     __device__ __forceinline__ void multiply_values(int count) const {
         const auto& m = at.m;
         const int half = static_cast<int>(blockDim.x) / 32 - 1 - at.thread.index / 32;
@@ -137,7 +137,7 @@ struct TensorStates {
             add_chunk(count, y);
             write_grad_v(first_step, count, y);
         }
-        __syncthreads();  // y takes the place of the keys
+        __syncthreads();  // y overwrites the keys
         if (!of_keys()) return;
         visit_sums(u, at.thread,
                    [&](float sum, int t, int key) { at.in(m.u)[t * m.key_stride + first() + key] = sum; });
@@ -156,7 +156,7 @@ struct TensorStates {
                           [&](int i, float sum) { at.in(at.m.z)[first() + grad.row() + 8 * i] = sum; });
     }
 
-    /// Adds Σ A_ts do_t over t ≥ s. Not on tensor cores, where do_t that is not finite would reach later s.
+    /// Adds Σ A_ts do_t over t ≥ s. Not on tensor cores, where a non-finite do_t would spread to later s.
     __device__ __forceinline__ void add_chunk(int count, float (&sums)[2][4]) const {
         const float* a = at.in(at.m.a) + grad.row();
         const float* grad_o = at.in(at.m.grad_o) + first() + grad.two();

@@ -9,8 +9,8 @@
 #include "sru_kernels/math.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How a block holds a state in registers: a thread owns some keys of four neighbouring columns. Sums over
-// keys or columns pass through the lanes of a warp.
+// How a block holds a state in registers: a thread owns some keys of four adjacent columns. Sums over keys or
+// columns are reductions across the lanes of a warp.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 constexpr int columns_per_thread = 4;
@@ -19,34 +19,34 @@ constexpr int largest_forward_block = 128, largest_backward_block = 256;
 template <typename A>
 constexpr int keys_per_thread = 32 / sizeof(A);
 
-/// The most steps of a chunk.
+/// The largest number of steps in a chunk.
 template <typename A>
 constexpr int most_steps = 64 / sizeof(A);
 
-/// How a block is divided. Powers of two are given by their exponents.
+/// The layout of a block. Powers of two are stored as exponents.
 ///
-/// Lanes next to each other own neighbouring groups of columns, then the same columns of the next part of the
-/// keys, and threads after these further columns.
+/// Adjacent lanes own adjacent groups of columns, then the same columns of the next part of the keys; later
+/// threads own further columns.
 struct Shape {
-    int step_bits;   // the steps of a chunk
-    int part_bits;   // the parts of the keys
-    int group_bits;  // the groups of columns side by side
-    int columns;     // of a block
-    int tiles;       // the blocks that share a state
+    int step_bits;   // steps per chunk
+    int part_bits;   // parts of the keys
+    int group_bits;  // adjacent groups of columns
+    int columns;     // per block
+    int tiles;       // blocks per state
 
     SRU_KERNELS_HOST_DEVICE int steps() const { return 1 << step_bits; }
     SRU_KERNELS_HOST_DEVICE int parts() const { return 1 << part_bits; }
     SRU_KERNELS_HOST_DEVICE int groups() const { return 1 << group_bits; }
 };
 
-/// The place of a thread in its block.
+/// The position of a thread in its block.
 struct Thread {
     int index, lane;
     int part;   // of the keys
     int group;  // of the columns
     int parts;
 
-    /// Hides the place, from which many addresses follow.
+    /// Hides the position, so that the compiler does not keep the addresses derived from it in registers.
     __device__ __forceinline__ void hide_place() {
         hide(index);
         hide(lane);
@@ -62,7 +62,7 @@ struct Thread {
                 (index >> (shape.group_bits + shape.part_bits) << shape.group_bits)),
           parts(shape.parts()) {}
 
-    /// Its keys in fours, such that the lanes of a warp read neighbouring fours.
+    /// The thread's keys, in groups of four; the lanes of a warp read adjacent groups.
     __device__ __forceinline__ int key(int i) const { return 4 * (part + parts * (i / 4)) + i % 4; }
     __device__ __forceinline__ int column() const { return group * columns_per_thread; }
 };
@@ -85,7 +85,7 @@ __device__ __forceinline__ void write4(A* to, const A (&from)[4]) {
         reinterpret_cast<uint4*>(to)[i] = words[i];
 }
 
-/// The numbers of a thread's keys in a row of shared memory.
+/// Reads the values of a thread's keys from a row of shared memory.
 template <typename A>
 __device__ __forceinline__ void read_keys(const A* row, const Thread& thread, A (&to)[keys_per_thread<A>]) {
 #pragma unroll
@@ -97,8 +97,8 @@ __device__ __forceinline__ void read_keys(const A* row, const Thread& thread, A 
     }
 }
 
-/// Adds up the numbers of the lanes that differ in the bits from `bit` to below `end`, and calls
-/// `take(index, sum)` for each in one of these lanes. The order of a sum depends on nothing else.
+/// Sums each of n values over the lanes whose numbers differ in the bits from `bit` to below `end`, and calls
+/// `take(index, sum)` for each sum in one of these lanes. The order of summation is fixed.
 template <int n, typename A, typename Take>
 __device__ __forceinline__ void sum_over_lanes(const A (&x)[n], int lane, int bit, int end, int first,
                                                const Take& take) {
@@ -113,7 +113,7 @@ __device__ __forceinline__ void sum_over_lanes(const A (&x)[n], int lane, int bi
             for (int i = 0; i < n; ++i) take(first + i, x[i]);
             return;
         }
-        // Each lane of a pair keeps one half.
+        // Each lane of a pair keeps one half of the values.
         const bool second = (lane & bit) != 0;
         A half[n / 2];
 #pragma unroll
@@ -125,7 +125,7 @@ __device__ __forceinline__ void sum_over_lanes(const A (&x)[n], int lane, int bi
     }
 }
 
-/// The numbers of one state that a thread owns.
+/// The elements of a state that a thread owns.
 template <typename A>
 struct Owned {
     static constexpr int keys = keys_per_thread<A>, columns = columns_per_thread;
@@ -183,13 +183,13 @@ struct Owned {
     }
 };
 
-/// The numbers of a thread in a (K, V) array of global memory.
+/// A thread's elements of a (K, V) array in global memory.
 template <typename A>
 struct StateRows {
     const Thread& thread;
     Index key_size, value_size;
-    Index column;  // the first of the thread
-    bool wide;     // whether four columns are read at a time
+    Index column;  // the thread's first
+    bool wide;     // whether four columns are accessed at a time
 
     template <typename Array>
     __device__ __forceinline__ void read(const Array* array, Index state, Owned<A>& owned) const {
@@ -238,8 +238,8 @@ struct StateRows {
     }
 };
 
-/// The numbers of a state that a thread holds where all types are multiplied, and what the forward kernel
-/// does with them. A warp has all keys of its columns.
+/// A thread's elements of the state, and the operations of the forward kernel on them, without tensor cores,
+/// for all types. A warp holds all keys of its columns.
 template <typename A>
 struct PlainState {
     static constexpr bool on_tensor_cores = false;
@@ -259,7 +259,7 @@ struct PlainState {
     __device__ __forceinline__ void read(const void* array, Index state) { rows.read(array, state, owned); }
     __device__ __forceinline__ void write(void* array, Index state) const { rows.write(array, state, owned); }
 
-    /// Rows of `o` are the queries times the state.
+    /// Writes the queries times the state to the rows of `o`.
     __device__ __forceinline__ void multiply(const A* q, int key_stride, A* o, int column_stride,
                                              int count) const {
 #pragma unroll 1

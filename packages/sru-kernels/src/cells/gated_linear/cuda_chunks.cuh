@@ -3,14 +3,14 @@
 #include "cells/gated_linear/cuda_block.cuh"
 #include "runtime/cuda/async_copy.cuh"
 
-// How a block walks its state through time, by chunks of a few steps. With P_t = Π g up to step t of a chunk
-// and R_s = Π g after step s, queries are brought to the start of their chunk and keys to its end:
+// How a block advances its state through time, in chunks of a few steps. With P_t = Π g up to step t of a
+// chunk and R_s = Π g after step s, queries are moved to the start of their chunk and keys to its end:
 //
 //     A_ts = Σ_K q_t ⊙ Π_{r from s+1 to t} g_r ⊙ k_s     for s ≤ t
 //     o_t = Σ_s A_ts v_s + (q_t ⊙ P_t) S                 S' = diag(Π g) S + Σ_s (k_s ⊙ R_s) v_sᵀ
 //
-// Gates are only ever multiplied, never divided by, so they may be arbitrarily small. A chunk ends where a
-// segment does and before a step that starts anew: nothing from before it enters a product.
+// Gates are only multiplied, never divided by, so they may be arbitrarily small. A chunk ends at the end of a
+// segment and before a restart, so that nothing from before a restart enters a product.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 /// Rows of a (T, B, H, size) array, or some columns of them.
@@ -24,15 +24,15 @@ struct Rows {
 /// Steps that are processed together.
 struct Chunk {
     int first, count;
-    bool anew;  // the state before them is `s_reset`
+    bool is_restart;  // whether the state before it is `s_reset`
 };
 
-/// The steps of one state. There are fewer than 2^31; offsets in arrays may be larger.
+/// The steps of one state: fewer than 2^31, although offsets in arrays may be larger.
 struct StateWalk {
     const GatedLinearInputs& in;
     const int state;
     int row, head;
-    Index place, stride;  // of the first position, and from one to the next
+    Index place, stride;  // the first position, and the distance between positions
     int count;
 
     __device__ __forceinline__ StateWalk(const GatedLinearInputs& in, int state)
@@ -46,7 +46,7 @@ struct StateWalk {
         count = static_cast<int>(positions.count);
     }
 
-    /// As for a thread.
+    /// As `Thread::hide_place`.
     __device__ __forceinline__ void hide_place() {
         hide(row);
         hide(head);
@@ -55,7 +55,7 @@ struct StateWalk {
     }
 
     __device__ __forceinline__ Index position(int step) const { return place + step * stride; }
-    /// Where the row of a step begins in a (T, B, H, size) array, and the distance to that of the next step.
+    /// The offset of the row of a step in a (T, B, H, size) array; `pitch` is the distance to the next step.
     __device__ __forceinline__ Index at(int step, Index size) const {
         return (position(step) * in.heads + head) * size;
     }
@@ -70,19 +70,20 @@ struct StateWalk {
     __device__ __forceinline__ int segment_length() const {
         return static_cast<int>(within(1, in.segment_length, INT32_MAX));
     }
-    /// The state's place in `starts` for one of its segments.
+    /// The index in `starts` of one of the state's segments.
     __device__ __forceinline__ Index slot(int segment) const {
         if (in.cu_seqlens == nullptr) return (segment * in.batch + row) * in.heads + head;
         return (place / in.segment_length + row + segment) * in.heads + head;
     }
-    /// The places in `starts` that are its own: a sequence may have one more than it has segments.
+    /// The state's number of entries in `starts`: a sequence may have one more entry than segments.
     __device__ __forceinline__ int slots() const {
         const Index length = in.segment_length;
         if (in.cu_seqlens == nullptr) return count == 0 ? 0 : static_cast<int>((count - 1) / length) + 1;
         return static_cast<int>((place + count) / length - place / length) + 1;
     }
 
-    /// For each lane whether the state starts anew `lane` steps after a step, or before it, up to `last`.
+    /// One bit per lane: whether the state restarts `lane` steps after `step`, or before it if `direction` is
+    /// -1, up to `last`.
     __device__ __forceinline__ unsigned int starts(int step, int lane, int direction, int last) const {
         if (in.marks == nullptr) return 0;
         const int own = step + direction * lane;
@@ -90,13 +91,13 @@ struct StateWalk {
         return __ballot_sync(0xffffffffU, within && (in.marks[position(own)] & 2) != 0);
     }
 
-    /// The chunk from a step on, of a segment with so many steps from there.
+    /// The chunk that begins at a step, if `left_in_segment` steps of the segment remain from there.
     __device__ __forceinline__ Chunk chunk_from(int first, int left_in_segment, int most, int lane) const {
         int chunk = count - first < left_in_segment ? count - first : left_in_segment;
         chunk = chunk < most ? chunk : most;
-        const unsigned int anew = starts(first, lane, 1, first + chunk - 1);
-        if (anew >> 1 != 0) chunk = __ffs(static_cast<int>(anew & ~1U)) - 1;
-        return {first, chunk, (anew & 1) != 0};
+        const unsigned int found = starts(first, lane, 1, first + chunk - 1);
+        if (found >> 1 != 0) chunk = __ffs(static_cast<int>(found & ~1U)) - 1;
+        return {first, chunk, (found & 1) != 0};
     }
 };
 
@@ -107,7 +108,7 @@ struct SharedRows {
     int stride, width;
 };
 
-/// Calls `copy` for each of `units` pieces of some rows; threads next to each other take neighbouring pieces.
+/// Calls `copy` for each of the `units` pieces of each row; adjacent threads process adjacent pieces.
 template <typename Copy>
 __device__ __forceinline__ void for_each_piece(const Thread& thread, int rows, int units, const Copy& copy) {
     if (units == 0) return;
@@ -119,7 +120,7 @@ __device__ __forceinline__ void for_each_piece(const Thread& thread, int rows, i
     }
 }
 
-/// Copies rows: asynchronously and 16 bytes at a time if they are aligned.
+/// Copies rows, asynchronously and 16 bytes at a time if they are aligned.
 template <typename Element>
 __device__ __forceinline__ void fetch(const Thread& thread, const Rows<Element>& rows, int count,
                                       const SharedRows<Element>& to) {
@@ -139,7 +140,7 @@ __device__ __forceinline__ void fetch(const Thread& thread, const Rows<Element>&
     }
 }
 
-/// Converts rows of shared memory, and adds columns and rows of zeros up to a size.
+/// Converts rows in shared memory, and pads them with columns and rows of zeros.
 template <typename Element, typename A, typename Convert>
 __device__ __forceinline__ void unpack(const Thread& thread, const SharedRows<Element>& from, int count,
                                        const SharedRows<A>& to, int rows, const Convert& convert) {
@@ -154,12 +155,12 @@ __device__ __forceinline__ void unpack(const Thread& thread, const SharedRows<El
     });
 }
 
-/// A_ts `(steps, steps)` for s ≤ t; the rest is not written.
+/// Computes A_ts `(steps, steps)` for s ≤ t; the other elements are not written.
 template <typename A>
 __device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& q, const A* k, const A* g,
                                      int count, A* a, int steps) {
-    constexpr int pair = 2;      // a thread takes two s and four keys
-    constexpr int together = 4;  // so many t pass through the lanes at once, as a pass takes long
+    constexpr int pair = 2;      // a thread computes two s and four keys
+    constexpr int together = 4;  // several t share a reduction across lanes, which has a long latency
     const int quads = q.width / 4, bits = 31 - __clz(quads);
     const int items = ((count + pair - 1) / pair) << bits;
 #pragma unroll 1
@@ -194,10 +195,10 @@ __device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& 
     }
 }
 
-/// Brings keys to the end of their chunk, k_s ⊙ R_s, and computes the product of its gates.
+/// Moves keys to the end of their chunk, k_s ⊙ R_s, and computes the product of its gates.
 template <typename A>
-__device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedRows<A>& k, const A* g,
-                                             int count, A* ends, A* gates) {
+__device__ __forceinline__ void move_to_end(const Thread& thread, const SharedRows<A>& k, const A* g,
+                                            int count, A* ends, A* gates) {
 #pragma unroll 1
     for (int key = thread.index; key < k.width; key += static_cast<int>(blockDim.x)) {
         A after = 1;
@@ -209,10 +210,10 @@ __device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedR
     }
 }
 
-/// Brings queries to the start of their chunk, q_t ⊙ P_t.
+/// Moves queries to the start of their chunk, q_t ⊙ P_t.
 template <typename A>
-__device__ __forceinline__ void bring_to_start(const Thread& thread, const SharedRows<A>& q, const A* g,
-                                               int count) {
+__device__ __forceinline__ void move_to_start(const Thread& thread, const SharedRows<A>& q, const A* g,
+                                              int count) {
 #pragma unroll 1
     for (int key = thread.index; key < q.width; key += static_cast<int>(blockDim.x)) {
         A before = 1;
@@ -223,7 +224,7 @@ __device__ __forceinline__ void bring_to_start(const Thread& thread, const Share
     }
 }
 
-/// Rounds four neighbouring numbers of a row and writes those that there are.
+/// Rounds four adjacent elements of a row and writes those inside it.
 template <typename S, typename A>
 __device__ __forceinline__ void store4(S* to, const A (&from)[4], Index left, bool wide) {
     S stored[4];
@@ -243,7 +244,7 @@ __device__ __forceinline__ void store4(S* to, const A (&from)[4], Index left, bo
         if (j < left) to[j] = stored[j];
 }
 
-/// Adds a multiple of four neighbouring numbers.
+/// Adds a multiple of four adjacent elements.
 template <typename A>
 __device__ __forceinline__ void add_four(A factor, const A* from, A (&sums)[4]) {
     A four[4];

@@ -4,14 +4,14 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// Offsets in the shared memory of a block, and sizes of rows.
+/// Offsets in a block's shared memory, and row sizes.
 struct ForwardMemory {
     int keys, key_stride, column_stride;
     int staged_keys, staged_gates, staged_columns;  // strides
     int q, k, g, v;                                 // (steps, keys or columns)
-    int o;                                          // (steps, columns), in the place of g
+    int o;                                          // (steps, columns), in the memory of g
     int a, gates;                                   // (steps, steps), (keys)
-    int next_q, next_k, next_g, next_v;             // as they come from global memory
+    int next_q, next_k, next_g, next_v;             // as stored in global memory
     int bytes;
 
     template <typename S, typename State>
@@ -41,7 +41,7 @@ struct ForwardMemory {
     }
 };
 
-/// A block's work on some columns of one state.
+/// The work of a block on some columns of one state.
 template <typename S, typename State, typename A = AccumulationType<S>>
 struct ForwardBlock {
     const GatedLinearForward& args;
@@ -50,7 +50,7 @@ struct ForwardBlock {
     unsigned char* const shared;
     Thread thread;
     StateWalk walk;
-    const Index column;  // the first of the block
+    const Index column;  // the block's first
 
     __device__ __forceinline__ ForwardBlock(const GatedLinearForward& args, const Shape& shape,
                                             const ForwardMemory& memory, unsigned char* shared)
@@ -97,7 +97,7 @@ struct ForwardBlock {
             if (has_chunk) advance(chunk, state);
             if (new_segment && segment < slots) state.write(args.starts, walk.slot(segment));
             if (next.count == 0) break;
-            if (next.anew) state.read(args.s_reset, walk.head);
+            if (next.is_restart) state.read(args.s_reset, walk.head);
             left -= next.count;
             chunk = next;
         }
@@ -118,7 +118,7 @@ struct ForwardBlock {
         commit_copies();
     }
 
-    /// The columns of the block that there are.
+    /// The number of the block's columns inside the state.
     __device__ __forceinline__ int width() const {
         return static_cast<int>(within(0, args.value_size - column, shape.columns));
     }
@@ -137,12 +137,12 @@ struct ForwardBlock {
         unpack(thread, v, chunk.count, SharedRows<A>{in(m.v), m.column_stride, shape.columns}, rows, number);
     }
 
-    /// Writes the outputs of a chunk and takes the state to its end.
+    /// Writes the outputs of a chunk and advances the state to its end.
     __device__ __forceinline__ void advance(const Chunk& chunk, State& state) const {
         meet(thread, key_rows(m.q), in(m.k), in(m.g), chunk.count, in(m.a), shape.steps());
         __syncthreads();
-        bring_to_start(thread, key_rows(m.q), in(m.g), chunk.count);
-        bring_to_end(thread, key_rows(m.k), in(m.g), chunk.count, in(m.k), in(m.gates));
+        move_to_start(thread, key_rows(m.q), in(m.g), chunk.count);
+        move_to_end(thread, key_rows(m.k), in(m.g), chunk.count, in(m.k), in(m.gates));
         __syncthreads();
         state.multiply(in(m.q), m.key_stride, in(m.o), m.column_stride, chunk.count);
         state.advance(in(m.gates), in(m.k), m.key_stride, in(m.v), m.column_stride, chunk.count);
@@ -185,12 +185,12 @@ void sru_kernels::cuda::run(const GatedLinearForward& args, const Launch& launch
         Shape shape = shape_of_keys<A>(args.key_size);
         const Index wanted = multiprocessors(launch.device);
         if constexpr (sizeof(A) == sizeof(float)) {
-            // With all keys of the largest heads there is room for the columns of two warps.
+            // With the largest heads, shared memory suffices for the columns of two warps.
             const int threads = args.key_size > 64 ? 64 : largest_forward_block;
             const Division division =
                 divide_columns(args, shape, TensorState<S>::columns_per_warp, threads, wanted);
             const auto memory = ForwardMemory::of<S, TensorState<S>>(division.shape, args.key_size);
-            if (multiplies_fast(launch.device) && memory.bytes <= most_shared_memory) {
+            if (has_fast_tensor_cores(launch.device) && memory.bytes <= most_shared_memory) {
                 return launch_blocks(args, launch, division, memory, gated_linear_forward_kernel<S, true>);
             }
         }

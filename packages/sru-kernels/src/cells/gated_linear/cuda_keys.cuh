@@ -2,8 +2,7 @@
 
 #include "cells/gated_linear/cuda_chunks.cuh"
 
-// The gradients of the queries, keys and gates of a chunk, for each key by itself. Given are the products
-// over the columns
+// The gradients of the queries, keys and gates of a chunk, computed per key from products over the columns
 //
 //     U_t = S do_t        Y_s = dS' v_s        Z = (S ⊙ dS') 1        dA_ts = do_t · v_s
 //
@@ -14,30 +13,30 @@
 //     d(log g)_r = Σ q_t P_t U_t over t ≥ r  +  Σ k_s R_s Y_s over s < r  +  P R Z  +  Σ dA_ts D_ts q_t k_s
 //     over s < r ≤ t
 //
-// where each term of the last line holds g_r: a closed gate has a gradient of exactly 0, and nothing cancels.
+// Every term of the last line contains g_r: a closed gate has a gradient of exactly 0, and nothing cancels.
 //
-// A thread takes 8 steps of a key. A longer chunk has an early and a late half, and what passes between them
-// passes through the state there: with ' for products of gates within a half, the late half has the same
-// gradients as a chunk of its own whose U is P U_t + Σ_s dA_ts R'_s k_s over the early s, and the early half
-// those of one whose Y is R Y_s + Σ_t dA_ts P'_t q_t over the late t.
+// A thread processes 8 steps of a key. A longer chunk has an early and a late half, which interact only
+// through the state between them. With ' for products of gates within a half, the late half has the gradients
+// of a separate chunk with U = P U_t + Σ_s dA_ts R'_s k_s over the early s, and the early half those of a
+// separate chunk with Y = R Y_s + Σ_t dA_ts P'_t q_t over the late t.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 constexpr int half_steps = 8;
 
-/// Rows (steps, keys) in shared memory, and what is written to global memory.
+/// Rows (steps, keys) in shared memory, and the outputs in global memory.
 template <typename S, typename A = AccumulationType<S>>
 struct KeyRows {
     const A *q, *k, *g, *u, *y, *z;
-    const A* grad_a;  // (steps, pair_stride): dA_ts in row s and in row t, and 0 for t that do not exist
-    A* starts;        // written: the queries at the start of the chunk, and 0 for steps that do not exist
+    const A* grad_a;  // (steps, pair_stride): dA_ts in row s and in row t, and 0 for t beyond the chunk
+    A* starts;        // output: the queries at the start of the chunk, and 0 for steps beyond the chunk
     int steps, stride, pair_stride, key_size;
-    S *grad_q, *grad_k;  // of the first step, for the keys that there are
+    S *grad_q, *grad_k;  // at the first step
     A* grad_log_g;
     Index pitch;
 };
 
-/// A half of the steps of a key, for which a thread writes the gradients. It reads most rows more than once:
-/// that takes less than registers to keep them.
+/// Half of the steps of a key, whose gradients one thread writes. It reads most rows more than once, which
+/// costs less than keeping them in registers.
 template <typename S, typename A = AccumulationType<S>>
 struct HalfKey {
     const KeyRows<S, A>& rows;
@@ -45,14 +44,14 @@ struct HalfKey {
     int count;  // of the chunk
     A q[half_steps], g[half_steps];
     A grad_q[half_steps], grad_k[half_steps], grad_g[half_steps];
-    A before = 1;  // the product of the gates of the early half, for the late one
+    A before = 1;  // in the late half, the product of the gates of the early half
 
     __device__ __forceinline__ HalfKey(const KeyRows<S, A>& rows, int key, int first, int count)
         : rows(rows), key(key), first(first), count(count) {}
 
     __device__ __forceinline__ bool exists(int step) const { return first + step < count; }
-    /// Steps of the half that do not exist are read, where shared memory has rows for them: branches would
-    /// take longer. What follows from such a step alone is not written.
+    /// Steps beyond the chunk are read if shared memory has rows for them, because branches would be slower.
+    /// Results that depend only on such a step are not written.
     __device__ __forceinline__ int row(int step) const {
         const int last = rows.steps - 1;
         return first + step < last ? first + step : last;
@@ -64,7 +63,7 @@ struct HalfKey {
         const A number = own(numbers, step);
         return exists(step) ? number : otherwise;
     }
-    /// The products of a step with those of a half, which begins with step `first`.
+    /// Reads dA for a step and the steps of the half that begins with step `first`.
     __device__ __forceinline__ void read_pairs(int step, int first, A (&to)[half_steps]) const {
 #pragma unroll
         for (int i = 0; i < half_steps; i += 4) {
@@ -80,7 +79,7 @@ struct HalfKey {
             for (int step = first; step < rows.steps; ++step) rows.starts[step * rows.stride + key] = 0;
             return;
         }
-        A passing;  // the part of d(log g) that is the same for all steps
+        A passing;  // the part of d(log g) common to all steps
         if (first > 0) {
             passing = add_early();
         } else {
@@ -94,8 +93,7 @@ struct HalfKey {
         write();
     }
 
-    /// Takes what passes from the early half to this one: leaves the U of the late half in grad_q and its Y
-    /// in grad_k.
+    /// Adds the contribution of the early half: leaves the U of the late half in grad_q and its Y in grad_k.
     __device__ __forceinline__ A add_early() {
         A keys = 0;
 #pragma unroll
@@ -122,7 +120,7 @@ struct HalfKey {
         return after * multiply_add(before, rows.z[key], keys);
     }
 
-    /// The same for what passes from the late half to the early one.
+    /// The same for the contribution of the late half to the early half.
     __device__ __forceinline__ A add_late() {
         A after = 1, queries = 0;
 #pragma unroll
@@ -149,7 +147,7 @@ struct HalfKey {
         return product * multiply_add(after, rows.z[key], queries);
     }
 
-    /// What passes through the states at the ends of the half.
+    /// The gradients through the states at both ends of the half.
     __device__ __forceinline__ void through_states(A sum) {
         A product = 1;
 #pragma unroll
@@ -177,7 +175,7 @@ struct HalfKey {
         }
     }
 
-    /// What passes from step s to later ones within the half.
+    /// The gradients between step s and later steps within the half.
     __device__ __forceinline__ void through_steps(int s) {
         A pairs[half_steps], later[half_steps];  // Σ dA_ts D_tr q_t over t ≥ r
         read_pairs(row(s), first, pairs);

@@ -19,20 +19,20 @@ inline std::string shape_of(const GatedLinearInputs& in) {
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// How states are divided among blocks and threads.
+/// How states are distributed over blocks and threads.
 struct Division {
     Shape shape;
     int threads;  // per block
 };
 
-/// Whether tensor cores multiply floats, three times for one product, faster than the other units: on the
-/// GPUs of data centers, not on those for graphics.
-inline bool multiplies_fast(int device) {
+/// Whether tensor cores multiply floats, with three products for one, faster than the FMA units: true for
+/// data center GPUs, not for graphics cards.
+inline bool has_fast_tensor_cores(int device) {
     const int major = cuda::attribute(cudaDevAttrComputeCapabilityMajor, device);
     return major >= 8 && major < 12 && cuda::attribute(cudaDevAttrComputeCapabilityMinor, device) == 0;
 }
 
-/// The smallest exponent of two with which it is at least `count`.
+/// The smallest exponent for which a power of two is at least `count`.
 inline int bits_of(Index count) {
     int bits = 0;
     while ((Index{1} << bits) < count) ++bits;
@@ -48,7 +48,7 @@ Shape shape_of_keys(Index key_size) {
     return shape;
 }
 
-/// A warp holds all keys of so many columns. Blocks are smaller when there would be too few.
+/// A warp holds all keys of `columns_per_warp` columns. Blocks shrink if there would be too few of them.
 inline Division divide_columns(const GatedLinearForward& args, Shape shape, int columns_per_warp,
                                int most_threads, Index multiprocessors) {
     const auto tiles = [&](int threads) {
@@ -63,7 +63,7 @@ inline Division divide_columns(const GatedLinearForward& args, Shape shape, int 
     return {shape, threads};
 }
 
-/// A block holds a state, and a warp all columns of some keys: most sums of a step go over columns.
+/// A block holds a state, and a warp holds all columns of some keys: most sums of a step run over columns.
 template <typename A>
 Division divide_keys(const GatedLinearBackward& args) {
     Shape shape = shape_of_keys<A>(args.key_size);
@@ -73,7 +73,8 @@ Division divide_keys(const GatedLinearBackward& args) {
     return {shape, 1 << (shape.group_bits + shape.part_bits)};
 }
 
-/// Some warps of a block hold all columns of so many keys each, the others all keys of so many columns.
+/// Some warps of a block hold all columns of `rows_per_warp` keys each, the others all keys of that many
+/// columns.
 inline Division divide_rows(const GatedLinearBackward& args, int rows_per_warp) {
     Shape shape = shape_of_keys<float>(args.key_size > rows_per_warp ? args.key_size : rows_per_warp);
     const int keys = keys_per_thread<float> * shape.parts();
@@ -83,7 +84,7 @@ inline Division divide_rows(const GatedLinearBackward& args, int rows_per_warp) 
     return {shape, 32 * (keys / rows_per_warp + column_warps)};
 }
 
-/// Halves the steps of a chunk until the shared memory suffices. `memory_for(shape)` says what they need.
+/// Halves the steps per chunk until shared memory suffices. `memory_for(shape)` returns the memory needed.
 template <typename Memory>
 auto fit(Shape& shape, const Memory& memory_for) {
     auto memory = memory_for(shape);
@@ -107,7 +108,7 @@ void check(const Args& args, const cuda::Launch& launch) {
                                 shape_of(args));
 }
 
-/// Puts a kernel into the caller's stream.
+/// Launches a kernel in the caller's stream.
 template <typename Args, typename Memory>
 void launch_blocks(const Args& args, const cuda::Launch& launch, const Division& division,
                    const Memory& memory, void (*kernel)(Args, Shape, Memory)) {

@@ -5,14 +5,13 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// The numbers of a state that a lane holds where tensor cores multiply: a warp has 16 rows of the state, or
-/// of its transpose, by 8 columns of each tile. With g = lane / 4 and t = lane % 4 a lane holds of a tile
+/// A lane's elements of a state for tensor cores: a warp holds tiles of 16 rows of the state, or of its
+/// transpose, by 8 columns. With g = lane / 4 and t = lane % 4 a lane holds these elements of a tile:
 ///
 ///     (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1)
 ///
-/// These are the result of a product with rows of steps. As such they lie in registers in the way in which a
-/// product over the columns takes them, if this gives neighbouring columns to the steps t and t + 4 of the
-/// sum.
+/// This is the register layout of the result of a product with rows of steps. It is also the layout that a
+/// product over the columns needs, if adjacent columns are the terms t and t + 4 of its sum.
 ///
 /// There may be fewer tiles than registers for them, in multiples of `tiles_at_a_time`.
 template <int most_tiles, int tiles_at_a_time>
@@ -37,7 +36,7 @@ struct TensorTiles {
         }
     }
 
-    /// Calls `visit(number, row, column)` for each.
+    /// Calls `visit(number, row, column)` for each element.
     template <typename Visit>
     __device__ __forceinline__ void visit(int tiles, const Visit& visit) {
         for_each_tile(tiles, [&](int tile) {
@@ -46,7 +45,7 @@ struct TensorTiles {
         });
     }
 
-    /// Adds the products of 16 rows of `x` (steps, columns) with these: (steps, rows), in two tiles.
+    /// Adds the products of 16 rows of `x` (steps, columns) with the tiles: (steps, rows), in two tiles.
     template <bool x_is_short>
     __device__ __forceinline__ void multiply(int tiles, const float* x, int stride,
                                              float (&sums)[2][4]) const {
@@ -64,7 +63,7 @@ struct TensorTiles {
     }
 
     /// S = scaled S + Σ x_t y_tᵀ over 16 rows of x (steps, rows) and y (steps, columns). `scale(row, column)`
-    /// is the factor of a number.
+    /// returns the factor of an element.
     template <bool x_is_short, bool y_is_short, typename Scale>
     __device__ __forceinline__ void advance(int tiles, const float* x, int x_stride, const float* y,
                                             int y_stride, const Scale& scale) {
@@ -101,13 +100,13 @@ __device__ __forceinline__ void visit_sums(const Sums& sums, const Thread& threa
     }
 }
 
-/// The state of the forward kernel: a warp has all keys of 16 columns.
+/// The state in the forward kernel: a warp holds all keys of 16 columns.
 template <typename S>
 struct TensorState {
-    static constexpr bool values_are_short = sizeof(S) == 2;  // 8 or 11 bits, of which nothing is left out
+    static constexpr bool values_are_short = sizeof(S) == 2;  // their 8 or 11 bits fit into one TF32 term
     static constexpr bool on_tensor_cores = true;
     static constexpr int columns_per_warp = 16;
-    /// With which rows of shared memory begin in other banks than the three before them.
+    /// With this padding, each row of shared memory begins in other banks than the three before it.
     static constexpr int key_padding = 8, column_padding = 8;
 
     const Index key_size, value_size;
@@ -147,7 +146,7 @@ struct TensorState {
         });
     }
 
-    /// Rows of `o` are the queries (16, keys) times the state.
+    /// Writes the queries (16, keys) times the state to the rows of `o`.
     __device__ __forceinline__ void multiply(const float* q, int key_stride, float* o, int column_stride,
                                              int) const {
         float sums[2][4] = {};
@@ -156,7 +155,7 @@ struct TensorState {
                    [&](float sum, int step, int row) { o[step * column_stride + column + row] = sum; });
     }
 
-    /// S = diag(gates) S + Σ keys_t values_tᵀ over 16 rows, zeros where there are fewer.
+    /// S = diag(gates) S + Σ keys_t values_tᵀ over 16 rows, padded with zeros.
     __device__ __forceinline__ void advance(const float* gates, const float* k, int key_stride,
                                             const float* v, int column_stride, int) {
         tiles.template advance<values_are_short, false>(tile_count, v + column, column_stride, k, key_stride,

@@ -7,8 +7,8 @@
 // type of gates, states and sums.
 namespace sru_kernels {
 
-/// Whether registers of a block of a GPU hold a head: at most 128 keys and values, and 8192 numbers of 4
-/// bytes or 4096 of 8 once both are rounded up to powers of two.
+/// Whether the state of a head fits into the registers of a block: at most 128 keys and values, and, with
+/// both sizes rounded up to powers of two, at most 8192 elements of 4 bytes or 4096 of 8.
 constexpr bool gated_linear_fits(DType dtype, Index key_size, Index value_size) {
     constexpr Index most = 128;
     if (key_size > most || value_size > most) return false;
@@ -25,22 +25,22 @@ constexpr bool gated_linear_fits(DType dtype, Index key_size, Index value_size) 
     FIELD(Size, heads, at_least(0), "H")                                                                     \
     FIELD(Size, key_size, at_least(0), "K")                                                                  \
     FIELD(Size, value_size, at_least(0), "V")                                                                \
-    FIELD(Size, segment_length, at_least(1, 0), "The steps from one of `starts` to the next")                \
+    FIELD(Size, segment_length, at_least(1, 0), "The number of steps per segment of `starts`.")              \
     FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                                    \
     FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                       \
     FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                                   \
     FIELD(In, log_g, required_if(has_keys()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")     \
-    FIELD(Mask, marks, optional, "(T, B) bytes: 2, or a sum with it, where a row starts anew.")              \
-    FIELD(In, s_reset, optional, "(H, K, V) A, the state before a step that starts anew; zeros if absent.")  \
+    FIELD(Mask, marks, optional, "(T, B) bytes: 2, possibly plus other bits, where a row restarts.")         \
+    FIELD(In, s_reset, optional, "(H, K, V) A, the state before a step that restarts; zeros if absent.")     \
     FIELD(Offsets, cu_seqlens, optional,                                                                     \
           "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
           "(T, B, ...) have no axis B.")
 
-/// What the forward and the backward recurrence both read.
+/// The inputs of both the forward and the backward recurrence.
 struct GatedLinearInputs {
     SRU_KERNELS_FIELDS(GATED_LINEAR_INPUT_FIELDS)
 
-    /// Each of them walks through time on its own.
+    /// The number of states, which are independent of each other.
     SRU_KERNELS_HOST_DEVICE Index states() const { return batch * heads; }
     /// Steps of all states.
     SRU_KERNELS_HOST_DEVICE Index steps() const {
@@ -61,7 +61,7 @@ struct GatedLinearInputs {
     FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
     FIELD(Out, starts, optional,                                                                            \
           "(segments, B, H, K, V) A, the state before each segment; without an axis B with `cu_seqlens`, "  \
-          "where segment j of row b has place cu_seqlens[b] // segment_length + b + j. Backward needs it; " \
+          "where segment j of row b has index cu_seqlens[b] // segment_length + b + j. Backward needs it; " \
           "may be absent in inference.")
 
 struct GatedLinearForward : GatedLinearInputs {
@@ -70,10 +70,10 @@ struct GatedLinearForward : GatedLinearInputs {
 
     S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
-At a start S_{t-1} is `s_reset`, whatever it was, and no gradient passes to the steps before.
+At a restart, `s_reset` replaces S_{t-1}, and no gradient flows to earlier steps.
 
-The state stays in the accumulation dtype and in the nearest caches. Gates may be arbitrarily small. A number that
-is not finite makes infinite or NaN what is computed from it; which of the two is not specified.)"};
+The state stays in the accumulation dtype and in the nearest caches. Gates may be arbitrarily small. Results
+computed from non-finite numbers are infinite or NaN; which of the two is unspecified.)"};
 
     SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_FORWARD_FIELDS)
 };
@@ -89,17 +89,16 @@ is not finite makes infinite or NaN what is computed from it; which of the two i
     FIELD(Out, grad_log_g, required_if(has_keys()), "(T, B, H, K) A.")                 \
     FIELD(Out, grad_s0, required_if(has_states()), "(B, H, K, V) A. May be `grad_s`.") \
     FIELD(Out, grad_s_reset, optional,                                                 \
-          "(B, H, K, V) A, summed over the starts of a row; the caller sums over B.")
+          "(B, H, K, V) A, summed over the restarts of a row; the caller sums over B.")
 
 struct GatedLinearBackward : GatedLinearInputs {
-    static constexpr Kernel kernel{
-        "gated_linear_backward", "GatedLinearBackward",
-        R"(Write the gradients of `gated_linear_forward`, whose inputs it takes again.
+    static constexpr Kernel kernel{"gated_linear_backward", "GatedLinearBackward",
+                                   R"(Write the gradients of `gated_linear_forward`, given the same inputs.
 
     dS_t = q_t do_tᵀ + diag(g_{t+1}) dS_{t+1}        dq_t = S_t do_t        dk_t = dS_t v_t
     dv_t = dS_tᵀ k_t        d(log g)_t = g_t ⊙ (dS_t ⊙ S_{t-1}) 1
 
-The states are computed again, from `starts`.)"};
+The states are recomputed from `starts`.)"};
 
     SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_BACKWARD_FIELDS)
 };

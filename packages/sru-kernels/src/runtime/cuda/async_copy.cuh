@@ -2,8 +2,8 @@
 
 #include <cuda_runtime.h>
 
-// Copies from global to shared memory that a thread starts and waits for later, in groups. After the wait a
-// thread sees what it copied itself; the rest of its warp sees it after `__syncwarp`.
+// Asynchronous copies from global to shared memory, in groups. After a wait, a thread sees its own copies;
+// the rest of its warp sees them after `__syncwarp`.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
@@ -12,7 +12,7 @@ constexpr bool has_async_copies = false;
 constexpr bool has_async_copies = true;
 #endif
 
-/// Starts to copy 16 bytes between addresses that are multiples of 16. Only where `has_async_copies`.
+/// Starts a copy of 16 bytes between 16-byte-aligned addresses. Requires `has_async_copies`.
 __device__ __forceinline__ void copy_async([[maybe_unused]] void* shared,
                                            [[maybe_unused]] const void* global) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -23,7 +23,7 @@ __device__ __forceinline__ void copy_async([[maybe_unused]] void* shared,
 #endif
 }
 
-/// Ends a group: all copies started since the last one, or none.
+/// Ends a group: all copies started since the last group, possibly none.
 __device__ __forceinline__ void commit_copies() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");

@@ -4,7 +4,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// Hides from the compiler that a number does not change. It would keep values derived from it, such as a
+/// Hides from the compiler that a number does not change. Otherwise it would keep derived values, such as a
 /// multiple of a stride for each step of an unrolled loop, in registers that are needed elsewhere.
 template <typename Integer>
 __device__ __forceinline__ void hide([[maybe_unused]] Integer& number) {

@@ -13,7 +13,7 @@ struct Launch {
     int threads_per_column;  // 1, or the kernel's team; 0 lets the kernel choose
 };
 
-/// A launch failed; names the kernel, its shape and CUDA's error.
+/// A failed launch; the message names the kernel, its shape and CUDA's error.
 class Error : public std::runtime_error {
  public:
     using std::runtime_error::runtime_error;
@@ -21,9 +21,9 @@ class Error : public std::runtime_error {
 
 /// Launches the kernel that takes `Args` in a stream; defined in `cuda_*.cu` of its cell.
 ///
-/// It neither allocates nor waits, so a CUDA graph can capture it. Arrays are in device memory.
-/// The result does not depend on `columns_per_thread`, and on `threads_per_column` only by rounding. Throws
-/// Error, and std::invalid_argument for either if the arrays do not allow it.
+/// It neither allocates nor synchronizes, so a CUDA graph can capture it. Arrays are in device memory. The
+/// result does not depend on `columns_per_thread`, and on `threads_per_column` only up to rounding. Throws
+/// Error, or std::invalid_argument if the arrays do not allow the chosen values of these two.
 template <typename Args>
 void run(const Args& args, const Launch& launch);
 

@@ -8,16 +8,15 @@ namespace {
 constexpr int warp = 32;
 constexpr int smallest_block = warp;
 
-constexpr Index most_blocks = INT32_MAX;  // of a grid
+constexpr Index most_blocks = INT32_MAX;  // in a grid
 
-/// Threads per multiprocessor above which a thread takes more than one column. With fewer, the latency of a
-/// step dominates, which more columns increase, and the bytes in flight are the same either way. Not
+/// Threads per multiprocessor above which a thread computes more than one column. With fewer, the latency of
+/// a step dominates; more columns per thread increase it and leave the bytes in flight unchanged. Not
 /// measured.
 constexpr Index enough_threads = 128;
 
 /// Columns per multiprocessor below which teams share them. Above it teams do not help: their threads wait
-/// for each other, and a multiprocessor can only issue for so many. Predicted from machine code, not
-/// measured.
+/// for each other, and issue slots are the limit. Predicted from machine code, not measured.
 constexpr Index few_columns = 96;
 
 const char* to_string(DType dtype) {
@@ -117,7 +116,7 @@ cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks,
                            int shared_memory) {
     if (blocks > most_blocks) {
         throw std::invalid_argument(std::string(work.kernel) + ": needs a grid of " + std::to_string(blocks) +
-                                    " blocks, of which CUDA allows " + std::to_string(most_blocks) +
+                                    " blocks, but CUDA allows at most " + std::to_string(most_blocks) +
                                     "; split the batch");
     }
     return {dim3(static_cast<unsigned int>(blocks)),

@@ -11,7 +11,7 @@
 
 namespace sru_kernels::cuda {
 
-/// Visits fields to find out whether all arrays except byte masks can be read 16 bytes at a time.
+/// Visits fields to check whether all arrays except byte masks can be read 16 bytes at a time.
 struct Alignment {
     bool is_wide = true;
 
@@ -39,8 +39,8 @@ void allow_shared_memory(void (*kernel)(Args, More...), const Work& work, const 
     if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
 }
 
-/// Launches `kernel` in the caller's stream. Its parameters are `args`, which `shape_of(args)` describes in
-/// an error, and `more`.
+/// Launches `kernel` in the caller's stream with the parameters `args` and `more`. Errors include
+/// `shape_of(args)`.
 template <typename Args, typename... More>
 void launch_grid(void (*kernel)(Args, More...), const Work& work, const Launch& launch,
                  const cudaLaunchConfig_t& grid, const Args& args, const More&... more) {
@@ -48,7 +48,7 @@ void launch_grid(void (*kernel)(Args, More...), const Work& work, const Launch& 
     if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
 }
 
-/// Launches the kernel `select(zero of the storage type, columns per thread, whether it reads through a
+/// Launches the kernel `select(zero of the storage type, columns per thread, whether to read through a
 /// ring)`.
 template <typename Args, typename Select>
 void launch_kernel(const Args& args, const Work& work, const Launch& launch, const Select& select) {
@@ -66,7 +66,7 @@ void launch_kernel(const Args& args, const Work& work, const Launch& launch, con
     });
 }
 
-/// Launches the kernel `select(zero of the storage type)` if teams are wanted, or returns false.
+/// Launches the kernel `select(zero of the storage type)` if teams are chosen; returns false otherwise.
 template <typename Args, typename Select>
 bool launch_team(const Args& args, const Work& work, const Team& team, const Launch& launch,
                  const Select& select) {

@@ -9,42 +9,42 @@
 
 namespace sru_kernels::cuda {
 
-/// The largest block, for which the kernels are compiled. Blocks are smaller when there would be too few.
+/// The largest block, for which the kernels are compiled. Blocks shrink if there would be too few of them.
 constexpr int largest_block = 128;
 
 /// The longest row that a ring can read: it counts steps in 32 bits.
 constexpr Index longest_in_ring = INT32_MAX / 2;
 
-/// The adjacent columns of a row that the teams of a block share: one for each lane of a warp.
+/// The adjacent columns of a row that the teams of a block process: one per lane of a warp.
 constexpr int team_columns = 32;
 
-/// The launcher's description of a kernel, which computes independent columns. A thread takes one, or several
-/// adjacent ones of a row; or several threads, a team, share one.
+/// The launcher's description of a kernel that computes independent columns. A thread computes one column or
+/// several adjacent ones of a row, or a team of threads shares a column.
 struct Work {
     const char* kernel;
     DType dtype;
     Index rows;
-    Index row_size;     // columns of a row in one direction
+    Index row_size;     // columns per row and direction
     Index directions;   // each has its own blocks
-    bool allows_rings;  // whether a warp may read through a ring if its columns divide `row_size`
+    bool allows_rings;  // whether a ring may be used if the columns of a warp divide `row_size`
 };
 
 /// The launcher's description of a kernel for teams.
 struct Team {
-    int threads;   // of a team
-    Index steps;   // that it takes at a time
+    int threads;   // per team
+    Index steps;   // processed at a time
     Index length;  // of a row, on average
     bool is_allowed;
     const char* needs;  // the conditions, for an error message
 };
 
-/// The name of an error and CUDA's description.
+/// The name of an error and CUDA's description of it.
 std::string describe(cudaError_t status);
 
-/// Throws Error, and clears CUDA's last error, which the next caller would otherwise see.
+/// Throws Error, after clearing CUDA's last error, which the next caller would otherwise see.
 [[noreturn]] void fail(const std::string& message);
 
-/// Makes a device current in this thread and restores the previous one at the end of the scope. Throws Error.
+/// Makes a device current in this thread; restores the previous device at the end of the scope. Throws Error.
 class DeviceGuard {
  public:
     DeviceGuard(const char* kernel, int device);
@@ -61,28 +61,28 @@ class DeviceGuard {
 int attribute(cudaDeviceAttr name, int device);
 Index multiprocessors(int device);
 
-/// Whether the warps of a kernel with that many columns per thread can read through rings in shared memory.
+/// Whether the warps of a kernel with `columns` columns per thread can read through rings in shared memory.
 bool fits_ring(const Work& work, int device, int columns);
 
-/// Returns whether a thread takes `wide` columns rather than one, which only kernels with rings do. Throws
-/// std::invalid_argument if the caller asks for that and the work does not allow it.
+/// Returns whether a thread computes `wide` columns rather than one, which needs rings. Throws
+/// std::invalid_argument if the caller asks for it and the work does not allow it.
 bool choose_wide(const Work& work, const Launch& launch, int wide);
 
-/// Returns whether teams share the columns. Throws std::invalid_argument if the caller asks for that and the
+/// Returns whether teams share the columns. Throws std::invalid_argument if the caller asks for it and the
 /// work does not allow it.
 bool choose_team(const Work& work, const Team& team, const Launch& launch);
 
-/// Throws std::invalid_argument if the caller chooses columns or threads, which the kernel does not allow.
+/// Throws std::invalid_argument if the caller sets columns or threads, which this kernel does not support.
 void refuse_columns(const char* kernel, const Launch& launch);
 
-/// This many blocks of `block` threads. Throws std::invalid_argument if CUDA allows fewer.
+/// A grid of `blocks` blocks of `block` threads. Throws std::invalid_argument if CUDA allows fewer.
 cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks, int block,
                            int shared_memory = 0);
 
 /// One thread per `columns` columns, with the same number of blocks for each direction.
 cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns);
 
-/// One block per `team_columns` columns of a row, with a warp for each of the `threads` of a team.
+/// One block per `team_columns` columns of a row, with one warp per thread of a team.
 cudaLaunchConfig_t grid_for_team(const Work& work, const Launch& launch, int threads);
 
 /// Throws the Error of a failed launch.

@@ -9,15 +9,15 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// The unsigned integer of a size in bytes.
+/// The unsigned integer type of a size in bytes.
 template <int bytes>
 using BitsOf =
     std::conditional_t<bytes == 1, unsigned char,
                        std::conditional_t<bytes == 2, unsigned short,
                                           std::conditional_t<bytes == 4, unsigned int, unsigned long long>>>;
 
-/// `columns` adjacent elements as stored in memory. Several are read and written 16 bytes at a time and stay
-/// packed until they are needed. A single one is held as bits, because __ldg does not accept enums.
+/// `columns` adjacent elements as stored in memory. Several elements are read and written 16 bytes at a time
+/// and stay packed until needed. A single element is held as bits, because __ldg does not accept enums.
 template <typename Element, int columns>
 struct Pack {
     using Word = std::conditional_t<columns == 1, BitsOf<sizeof(Element)>, uint4>;
@@ -67,7 +67,7 @@ __device__ __forceinline__ void write(S* to, const AccumulationType<S> (&values)
     pack.write(to);
 }
 
-/// Reads from an array of the accumulation type, or fills in `otherwise` if it is absent.
+/// Reads from an array of the accumulation type, or sets all values to `otherwise` if the array is absent.
 template <typename A, int columns>
 __device__ __forceinline__ void read(const void* array, Index offset, A (&values)[columns], A otherwise) {
     if (array == nullptr) {

@@ -16,26 +16,26 @@ constexpr unsigned int whole_warp = 0xffffffffU;
 
 __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % warp_size); }
 
-/// The part of an array that a warp reads, step by step: adjacent elements from `first` on, 16-byte aligned.
+/// The part of an array that a warp reads step by step: adjacent elements from `first`, 16-byte aligned.
 struct Stream {
     const void* first;
     Index stride;  // in bytes
-    int steps;     // later ones read as arbitrary values; without any, all as zeros
+    int steps;     // later steps read as arbitrary values; if 0, all steps read as zeros
 
     template <typename Element>
     __device__ __forceinline__ Stream(const Walk<Element>& walk, int steps)
         : first(walk.at), stride(walk.stride * static_cast<Index>(sizeof(Element))), steps(steps) {}
 };
 
-/// A ring in shared memory, one for each warp, which holds the next steps of several arrays: `columns`
-/// adjacent elements for every lane. Groups of steps are in flight while an earlier one is computed.
+/// A ring buffer in shared memory, one per warp, that holds the next steps of several arrays: `columns`
+/// adjacent elements per lane. Groups of steps are in flight while an earlier one is computed.
 ///
-/// The lanes copy 16 bytes at a time, independent of what a lane itself reads. One copy may cover several
-/// steps. In a block of at most half the size a warp has the space of two, and reads twice as far ahead: such
-/// blocks are launched if a multiprocessor has few warps to request memory.
+/// The lanes copy 16 bytes at a time, regardless of which elements a lane reads. One copy may cover several
+/// steps. In a block of at most half the largest size, a warp has twice the space and reads twice as far
+/// ahead: such blocks are launched if a multiprocessor has few warps to request memory.
 template <int columns, typename... Elements>
 class Ring {
-    /// Where an array begins in the bytes of a step.
+    /// The offset of an array in the bytes of a step.
     SRU_KERNELS_HOST_DEVICE static constexpr int begin(int array) {
         constexpr int sizes[] = {static_cast<int>(sizeof(Elements))...};
         int sum = 0;
@@ -47,7 +47,7 @@ class Ring {
     static constexpr int pieces = step_bytes / 16;
 
  public:
-    static constexpr int steps = 4 * step_bytes <= 3072 ? 4 : 2 * step_bytes <= 3072 ? 2 : 1;  // of a group
+    static constexpr int steps = 4 * step_bytes <= 3072 ? 4 : 2 * step_bytes <= 3072 ? 2 : 1;  // per group
 
  private:
     static constexpr int group_bytes = steps * step_bytes;
@@ -81,7 +81,7 @@ class Ring {
         read_ = last_;
     }
 
-    /// Waits for the next group, and starts to copy a later one into the place of the last one.
+    /// Waits for the next group, and starts to copy a later one over the previous group.
     __device__ __forceinline__ void next() {
         wait_for_copies<2 * groups - 2>();
         if (last_ < room) wait_for_copies<groups - 2>();
@@ -151,20 +151,20 @@ class Ring {
 
     unsigned char* memory_;
     int lane_, piece_, target_;
-    int read_, last_;  // where the group to read begins, and the last of the ring
+    int read_, last_;  // offsets of the group to read, and of the last group in the ring
     Cursor cursors_[copies];
 };
 
-/// The marks of the steps of a warp, of which each lane holds one, read 32 steps ahead.
+/// The marks of a warp's steps, one per lane, read 32 steps ahead.
 class WarpMarks {
  public:
-    /// None are set if `steps` is 0.
+    /// No marks are set if `steps` is 0.
     __device__ __forceinline__ WarpMarks(const Walk<const unsigned char>& walk, int steps)
         : at_(walk.at + lane() * walk.stride), stride_(warp_size * walk.stride), left_(steps - lane()) {
         load();
     }
 
-    /// To the next 32 steps. To be called before the first.
+    /// Moves to the next 32 steps; also called before the first.
     __device__ __forceinline__ void advance() {
         own_ = next_;
         set_ = __ballot_sync(whole_warp, own_ != 0);

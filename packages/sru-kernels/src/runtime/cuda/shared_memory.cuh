@@ -4,7 +4,7 @@
 
 #include "sru_kernels/host_device.hpp"
 
-/// Declares the shared memory whose size is set at launch.
+/// Declares dynamic shared memory, whose size is set at launch.
 #if defined(CUSHIM_DYNAMIC_SMEM)
 #define SRU_KERNELS_SHARED_MEMORY(name) CUSHIM_DYNAMIC_SMEM(name)
 #else
@@ -13,11 +13,11 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// The most that a block may have without an attribute set by the host.
+/// The most shared memory that a block can have without an attribute set by the host.
 constexpr int most_shared_memory = 48 * 1024;
 
-/// Divides the shared memory of a block on the host. A kernel gets the offsets as a parameter, which takes no
-/// register.
+/// Lays out the shared memory of a block on the host. A kernel gets the offsets as a parameter, which needs
+/// no registers.
 struct SharedMemory {
     int used = 0;
 
@@ -30,7 +30,7 @@ struct SharedMemory {
     }
 };
 
-/// Elements from one row to the next if rows begin at multiples of 16 bytes.
+/// The stride, in elements, of rows that begin at multiples of 16 bytes.
 template <typename Element>
 constexpr int aligned_stride(int width) {
     constexpr int piece = 16 / sizeof(Element);

@@ -6,8 +6,8 @@
 
 #include "sru_kernels/math.hpp"
 
-// Products of matrices of floats on tensor cores. These read the first 11 bits of a factor; two terms
-// hold 22.
+// Matrix products of floats on tensor cores. These use only the first 11 bits of a factor, so a factor is
+// split into two terms, which hold 22.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// D += A B with A (16, 8) and B (8, 8). With g = lane / 4 and t = lane % 4 a lane holds
@@ -44,8 +44,8 @@ struct Split {
     }
 };
 
-/// D += A B to a relative error of about 2^-20 of the sum of the magnitudes; a factor that is short has no
-/// second terms.
+/// D += A B with an error of about 2^-20 relative to the sum of the magnitudes; a short factor has no second
+/// term.
 template <bool a_is_short, bool b_is_short>
 __device__ __forceinline__ void add_product(float (&d)[4], const Split<4>& a, const Split<2>& b) {
     if constexpr (!a_is_short) add_product(d, a.low, b.high);

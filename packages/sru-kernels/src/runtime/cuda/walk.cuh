@@ -8,13 +8,14 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// A pointer that walks the positions of a row in an array.
+/// A pointer that moves over the positions of a row in an array.
 template <typename Element>
 struct Walk {
     Element* at;
     Index stride;
 
-    /// Starts `offset` elements into the first position, or the last. A position has `size` elements.
+    /// Starts `offset` elements into the first position, or the last if `backwards`. A position has `size`
+    /// elements.
     template <typename Array>
     __device__ __forceinline__ Walk(Array* array, const Walked& positions, Index size, Index offset,
                                     bool backwards)

@@ -9,7 +9,7 @@ import numpy as np
 from ...support.cases import Case
 from ...support.engines import Array, Engine, cpu_engine
 
-START = 2  # the bit of marks where a state starts anew
+START = 2  # the bit of marks where a state restarts
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class GatedLinear(Case):
         return {**sizes, "segment_length": self.segment_length}
 
     def cut(self, steps: slice, row: int, **changes: object) -> GatedLinear:
-        """Some steps of one row of the batch, as a row of its own."""
+        """Some steps of one row of the batch, as a batch of one."""
         names = ("q", "k", "v", "log_g", "grad_o")
         arrays = {name: getattr(self, name)[steps, row : row + 1] for name in names}
         return replace(self, **arrays, marks=None, s_reset=None, cu_seqlens=None, **changes)
 
     def magnitudes(self) -> GatedLinear:
-        """Every number without its sign: the oracle then adds up the magnitudes of terms."""
+        """All inputs with their absolute values, from which the oracle sums the magnitudes of terms."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = ("log_g", "marks", "cu_seqlens")
         signed = {
@@ -108,7 +108,7 @@ def make_gated_linear(
 
 
 def oracle_states(case: GatedLinear) -> tuple[Array, Array]:
-    """The states before each step, in which it may start anew, and those before the first and after each."""
+    """The states before each step, after any restart, and the states before the first and after each step."""
     state = np.zeros((*case.q.shape[1:], case.v.shape[-1]), case.v.dtype) if case.s0 is None else case.s0
     first = np.zeros((), case.v.dtype) if case.s_reset is None else case.s_reset
     before, after = [], [state]
@@ -120,7 +120,7 @@ def oracle_states(case: GatedLinear) -> tuple[Array, Array]:
 
 
 def starts_of(case: GatedLinear) -> Array:
-    """Where the states (T, B, 1, 1, 1) start anew."""
+    """Where the states restart, (T, B, 1, 1, 1)."""
     marks = np.zeros(case.q.shape[:2], np.uint8) if case.marks is None else case.marks
     return (marks & START != 0)[:, :, None, None, None]
 
@@ -133,7 +133,7 @@ def oracle_forward(case: GatedLinear) -> dict[str, Array]:
 
 
 def oracle_backward(case: GatedLinear) -> dict[str, Array]:
-    """Every gradient, summed over the contributions of each number of each state."""
+    """Every gradient, as a sum over the contributions of all elements of the states."""
     before, after = oracle_states(case)
     grads = {f"grad_{name}": np.zeros(getattr(case, name).shape) for name in ("q", "k", "v", "log_g")}
     grad_s = np.zeros(after.shape[1:]) if case.grad_s is None else case.grad_s

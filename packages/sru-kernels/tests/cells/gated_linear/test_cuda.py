@@ -1,4 +1,4 @@
-"""The CUDA kernels of the gated linear recurrence, by chunks, against the NumPy oracle."""
+"""The chunked CUDA kernels of the gated linear recurrence against the NumPy oracle."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from .test_recurrence import assert_parity
 
 ON_ALL = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
 ON_ONE = pytest.mark.parametrize("engine_name", [ON_PTX[-1], GPU])
-# Warps and blocks that are full or not, one warp or several, rows that are copied 16 bytes at a time or not.
+# Full and partial warps and blocks, one warp or several, rows copied 16 bytes at a time or not.
 CASES = [
     *((1, 1, "float64"), (5, 7, "float32"), (3, 70, "bfloat16"), (32, 64, "float16"), (64, 20, "float64")),
     *((32, 64, "float32"), (5, 7, "bfloat16")),
@@ -29,7 +29,7 @@ def test_parity(case, engine):
     assert_parity(with_starts(case, 0.1), engine)
 
 
-# Heads that forward multiplies on tensor cores, with the threads of its blocks, and those of backward.
+# Heads, and the threads per block of the forward and backward kernels on tensor cores; None if they use none.
 TENSOR_CASES = {
     (5, 7, "float32"): (32, 64),
     (17, 33, "float16"): (32, 160),
@@ -55,14 +55,14 @@ def test_parity_on_tensor_cores(case, engine, engine_name, on_a_gpu_for_data_cen
 
 
 def assert_is_on_tensor_cores(engine, threads):
-    """The last kernel, in blocks of so many threads; or that it is not."""
+    """Assert that the last kernel used tensor cores in blocks of `threads`; with None, that it did not."""
     name, _, found = engine.request("last_launch")
     assert ("Lb1E" in name, found if threads else None) == (threads is not None, threads)
 
 
 @pytest.fixture
 def on_a_gpu_for_data_centers(engine):
-    """The machine has compute capability 9.0, whose tensor cores are fast at products of floats."""
+    """A machine with compute capability 9.0, whose tensor cores multiply floats fast."""
     machine = getattr(engine, "machine", {})
     machine["CUSHIM_COMPUTE_CAPABILITY"] = "90"
     yield
@@ -71,7 +71,7 @@ def on_a_gpu_for_data_centers(engine):
 
 @pytest.fixture(params=["graphics", "data centers"])
 def on_each_kind_of_gpu(request):
-    """Without and with tensor cores that are fast at products of floats."""
+    """Machines without and with tensor cores that multiply floats fast."""
     if request.param == "data centers":
         request.getfixturevalue("on_a_gpu_for_data_centers")
 
@@ -86,7 +86,7 @@ def test_parity_without_optional_inputs(absent, size, engine, on_each_kind_of_gp
 @ON_ONE
 @pytest.mark.parametrize("length", [0, 1, 16, 33])
 @pytest.mark.parametrize("segment_length", [1, 8, 32, 2**63 - 1])
-def test_parity_of_every_cut(segment_length, length, engine):
+def test_parity_with_any_segment_length(segment_length, length, engine):
     case = make_gated_linear(length, 1, 1, segment_length=segment_length, storage="float64")
     assert_parity(with_starts(case, 0.1, states=False), engine)
 
@@ -95,7 +95,7 @@ def test_parity_of_every_cut(segment_length, length, engine):
 @pytest.mark.parametrize("length", [0, 1, 8, 9, 16, 33])
 @pytest.mark.parametrize("segment_length", [1, 8, 32])
 @pytest.mark.parametrize("storage", ["float32", "float16"])
-def test_parity_of_every_cut_on_tensor_cores(
+def test_parity_with_any_segment_length_on_tensor_cores(
     storage, segment_length, length, engine, on_a_gpu_for_data_centers
 ):
     case = make_gated_linear(length, 1, 1, 18, 5, segment_length=segment_length, storage=storage)
@@ -103,7 +103,7 @@ def test_parity_of_every_cut_on_tensor_cores(
 
 
 @ON_ONE
-def test_the_order_of_threads_does_not_change_a_bit(engine, on_each_kind_of_gpu):
+def test_results_do_not_depend_on_thread_order(engine, on_each_kind_of_gpu):
     case = with_starts(make_gated_linear(21, 1, 2, 17, 33, segment_length=19, storage="bfloat16"), 0.1)
     expected, machine = case.both(engine), getattr(engine, "machine", {})
     for seed in ("1", "2"):
@@ -114,17 +114,17 @@ def test_the_order_of_threads_does_not_change_a_bit(engine, on_each_kind_of_gpu)
 
 
 @ON_ALL
-def test_sequences_end_to_end(engine):
-    assert_sequences_are_as_alone(engine)
+def test_concatenated_sequences_equal_separate_ones(engine):
+    assert_sequences_equal_separate_ones(engine)
 
 
 @ON_ONE
-def test_sequences_end_to_end_on_tensor_cores(engine, on_a_gpu_for_data_centers):
-    assert_sequences_are_as_alone(engine)
+def test_concatenated_sequences_equal_separate_ones_on_tensor_cores(engine, on_a_gpu_for_data_centers):
+    assert_sequences_equal_separate_ones(engine)
 
 
-def assert_sequences_are_as_alone(engine):
-    """Bit for bit what each is alone."""
+def assert_sequences_equal_separate_ones(engine):
+    """Bitwise."""
     case = end_to_end([3, 0, 40, 1, 5], 2, 17, 33, segment_length=32, storage="bfloat16")
     got = case.both(engine)
     for row, (begin, end) in enumerate(zip(case.cu_seqlens[:-1], case.cu_seqlens[1:], strict=True)):
@@ -134,12 +134,12 @@ def assert_sequences_are_as_alone(engine):
             np.testing.assert_array_equal(got[name][begin:end], expected[name], err_msg=name)
         for name in ("s", "grad_s0"):
             np.testing.assert_array_equal(got[name][row : row + 1], expected[name], err_msg=name)
-    assert np.isfinite(got["starts"]).all()  # places that no segment has are written too
+    assert np.isfinite(got["starts"]).all()  # entries without a segment are written too
 
 
 @ON_ONE
-def test_a_start_is_a_cut(engine, on_each_kind_of_gpu):
-    """Bit for bit, and nothing that is not finite crosses it."""
+def test_a_restart_equals_a_new_sequence(engine, on_each_kind_of_gpu):
+    """Bitwise, with NaN before the restart."""
     case = make_gated_linear(12, 2, 1, 17, 33, segment_length=32)
     case.k[3] = case.q[5] = case.v[6] = np.nan
     case = replace(case, marks=np.where(np.arange(24).reshape(12, 2) // 2 == 7, START, 0))
@@ -152,7 +152,7 @@ def test_a_start_is_a_cut(engine, on_each_kind_of_gpu):
 
 
 @ON_ONE
-def test_a_number_that_is_not_finite_reaches_no_earlier_output(engine, on_each_kind_of_gpu):
+def test_non_finite_numbers_do_not_affect_earlier_outputs(engine, on_each_kind_of_gpu):
     clean = make_gated_linear(12, 1, 2, 17, 33, segment_length=32)
     v, grad_o = clean.v.copy(), clean.grad_o.copy()
     v[6, 0, 1, 32] = grad_o[4, 0, 1, 0] = np.inf
@@ -174,7 +174,7 @@ def test_a_number_that_is_not_finite_reaches_no_earlier_output(engine, on_each_k
 
 @ON_ONE
 @pytest.mark.parametrize("storage", ["float32", "float64"])
-def test_a_shut_gate_has_no_gradient(engine, storage, on_each_kind_of_gpu):
+def test_a_closed_gate_has_no_gradient(engine, storage, on_each_kind_of_gpu):
     case = make_gated_linear(20, 1, 1, 5, 7, segment_length=32, storage=storage)
     grads = case.both(engine)["grad_log_g"]
     assert np.isneginf(case.log_g).any()
@@ -184,7 +184,7 @@ def test_a_shut_gate_has_no_gradient(engine, storage, on_each_kind_of_gpu):
 @pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
 @pytest.mark.parametrize("offsets", [[-3, 2, 5], [0, 9, 5], [5, 5, 2**62], [-9, -2, -1]])
 def test_wrong_offsets_touch_no_other_memory(engine, offsets, on_each_kind_of_gpu):
-    """A GPU cannot refuse them without waiting for it; the address sanitizer ends the process on an error."""
+    """Offsets on a GPU cannot be checked without synchronizing; the address sanitizer catches violations."""
     case = end_to_end([2, 3], 1, 5, 7)
     wrong = replace(case, cu_seqlens=np.array(offsets))
     assert np.isfinite(wrong.forward(engine)["s"]).all()
@@ -195,7 +195,7 @@ SHAPE = {"dtype": "bfloat16", "length": 0, "batch": 2, "heads": 1, "segment_leng
 
 
 def launch(worker, kernel="gated_linear_forward", multiprocessors=1, options=None, **sizes):
-    """Run a kernel without a step, from states of zeros; return the blocks and the threads of a block."""
+    """Run a kernel with no steps and zero states; return the number of blocks and of threads per block."""
     fields = {**SHAPE, "key_size": 64, "value_size": 128, **sizes}
     accumulated = np.float64 if fields["dtype"] == "float64" else np.float32
     state = np.empty(2 * fields["key_size"] * fields["value_size"], accumulated)
@@ -213,13 +213,13 @@ def launch(worker, kernel="gated_linear_forward", multiprocessors=1, options=Non
 @pytest.mark.parametrize(
     ("multiprocessors", "blocks", "threads"), [(4, 4, 128), (5, 8, 64), (9, 16, 32), (100, 16, 32)]
 )
-def test_blocks_are_smaller_where_there_would_be_too_few(workers, multiprocessors, blocks, threads):
+def test_blocks_shrink_if_there_would_be_too_few(workers, multiprocessors, blocks, threads):
     assert launch(workers("ptx-120"), multiprocessors=multiprocessors) == (blocks, threads)
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("capability", ["90", "120"])
-def test_the_size_of_a_block_does_not_change_a_bit(workers, capability, monkeypatch):
+def test_results_do_not_depend_on_the_block_size(workers, capability, monkeypatch):
     case, worker, results = make_gated_linear(20, 1, 1, 64, 128, storage="bfloat16"), workers("ptx-120"), {}
     monkeypatch.setitem(worker.machine, "CUSHIM_COMPUTE_CAPABILITY", capability)
     for multiprocessors in ("1", "100"):
@@ -232,9 +232,7 @@ def test_the_size_of_a_block_does_not_change_a_bit(workers, capability, monkeypa
 @pytest.mark.parametrize(
     ("capability", "are_fast"), [("80", True), ("86", False), ("90", True), ("100", True), ("120", False)]
 )
-def test_tensor_cores_multiply_where_they_are_fast_and_the_head_fits(
-    workers, capability, are_fast, monkeypatch
-):
+def test_tensor_cores_are_used_if_fast_and_the_head_fits(workers, capability, are_fast, monkeypatch):
     worker = workers("ptx-120")
     monkeypatch.setitem(worker.machine, "CUSHIM_COMPUTE_CAPABILITY", capability)
     for kernel, most in (("gated_linear_forward", 128), ("gated_linear_backward", 64)):
@@ -270,14 +268,14 @@ def test_heads_that_do_not_fit_are_refused(workers, dtype, sizes, fits, kernel):
     assert worker.request("ask", "gated_linear_fits", DType[dtype], *sizes) == fits
     shape = {"dtype": dtype, "key_size": sizes[0], "value_size": sizes[1], "batch": 0}
     if fits:
-        return refused(worker, kernel, **shape)  # there is nothing to do
+        return refused(worker, kernel, **shape)  # accepted, because the batch is empty
     message = f"^{kernel}: the state of a head must fit into registers of a GPU, got .* = .*, {sizes[1]}"
     with pytest.raises(ValueError, match=message):
         refused(worker, kernel, **shape)
 
 
 @pytest.mark.cuda
-def test_more_steps_than_an_int_counts_are_refused(workers):
+def test_more_than_two_billion_steps_are_refused(workers):
     with pytest.raises(ValueError, match=r"length must be at most 2147483647 on a GPU, got 2147483648$"):
         refused(workers("ptx-120"), "gated_linear_forward", batch=0, length=2**31)
 
@@ -286,7 +284,7 @@ def test_more_steps_than_an_int_counts_are_refused(workers):
 @pytest.mark.parametrize(
     ("option", "value", "allowed"), [("columns_per_thread", 1, "0"), ("threads_per_column", 2, "0 or 1")]
 )
-def test_there_is_no_choice_of_columns(workers, option, value, allowed):
+def test_columns_per_thread_cannot_be_chosen(workers, option, value, allowed):
     message = f"^gated_linear_forward: {option} must be {allowed}, got {value}$"
     with pytest.raises(ValueError, match=message):
         launch(workers("ptx-120"), options={option: value})
@@ -294,13 +292,13 @@ def test_there_is_no_choice_of_columns(workers, option, value, allowed):
 
 @pytest.mark.cuda
 def test_a_grid_that_is_too_large_is_refused(workers):
-    message = "needs a grid of 2147483648 blocks, of which CUDA allows 2147483647; split the batch$"
+    message = "needs a grid of 2147483648 blocks, but CUDA allows at most 2147483647; split the batch$"
     with pytest.raises(ValueError, match=message):
         refused(workers("ptx-120"), "gated_linear_backward", batch=2**31, grad_s0=64)
 
 
 def refused(worker, kernel, *, grad_s0=0, **sizes):
-    """Make a call that ends before the launcher looks at memory."""
+    """Make a call that ends before the launcher accesses memory."""
     fields = {**SHAPE, "key_size": 1, "value_size": 1, **sizes}
     options = {"device": 0, "stream": 0}
     worker.request("launch_at", kernel, fields, {"grad_s0": grad_s0} if grad_s0 else {}, **options)

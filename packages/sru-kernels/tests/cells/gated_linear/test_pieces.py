@@ -1,4 +1,4 @@
-"""Several sequences in a row of the batch, or end to end: as if each were alone."""
+"""Several sequences in one row of the batch, or concatenated, give the same results as each alone."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ LENGTHS = [[], [0], [0, 0, 3], [1, 0, 4, 9, 0], [30, 3, 3, 3], [3, 40, 1, 5]]
 
 
 def with_starts(case: GatedLinear, share: float = 0.3, *, states: bool = True) -> GatedLinear:
-    """The case with marks at random, of which some say nothing of starts."""
+    """The case with random marks, some of which do not mark a restart."""
     random = np.random.default_rng(2)
     marks = np.where(random.random(case.q.shape[:2]) < share, START + 4, 4 + 1).astype(np.uint8)
     s_reset = random.standard_normal((*case.q.shape[2:], case.v.shape[-1])) if states else None
@@ -21,7 +21,7 @@ def with_starts(case: GatedLinear, share: float = 0.3, *, states: bool = True) -
 
 
 def end_to_end(lengths: list[int], heads: int = 3, *sizes: int, **options: object) -> GatedLinear:
-    """Sequences of these lengths."""
+    """Concatenated sequences of these lengths."""
     case = make_gated_linear(sum(lengths), 1, heads, *sizes, **options)
     random, shape = np.random.default_rng(3), (len(lengths), heads, case.q.shape[-1], case.v.shape[-1])
     states = {name: random.standard_normal(shape) for name in ("s0", "grad_s")}
@@ -31,19 +31,18 @@ def end_to_end(lengths: list[int], heads: int = 3, *sizes: int, **options: objec
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("states", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_parity_with_starts(size, states, storage):
+def test_parity_with_restarts(size, states, storage):
     assert_parity(with_starts(make_gated_linear(9, 2, 3, *size, storage=storage), states=states))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("length", [0, 1, 8, 9])
-def test_parity_with_any_share_of_starts(length, share):
+def test_parity_with_any_share_of_restarts(length, share):
     assert_parity(with_starts(make_gated_linear(length, storage="float64"), share))
 
 
 @pytest.mark.parametrize("name", ["q", "k", "v", "log_g", "s0", "s_reset"])
-def test_the_gradients_are_those_of_the_outputs(name):
-    """The oracle's, by complex steps."""
+def test_oracle_gradients_match_complex_steps(name):
     case = with_starts(make_gated_linear(4, 2, 1, 3, 2, storage="float64"))
     given = getattr(case, name)
 
@@ -68,8 +67,8 @@ OVER_TIME = ("o", "grad_q", "grad_k", "grad_v", "grad_log_g")
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_start_is_a_cut(storage):
-    """Bit for bit, whatever stands before it."""
+def test_a_restart_equals_a_new_sequence(storage):
+    """Bitwise."""
     case = make_gated_linear(12, 2, 3, 17, 33, segment_length=5, storage=storage)
     marks = np.zeros((12, 2), np.uint8)
     marks[7, 1] = START
@@ -85,13 +84,13 @@ def test_a_start_is_a_cut(storage):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["q", "k", "v", "s0", "grad_o"])
-def test_nothing_crosses_a_start(name, value):
+def test_non_finite_inputs_do_not_cross_a_restart(name, value):
     case = make_gated_linear(12, 2, 3, 17, 33, segment_length=5)
     marks = np.zeros((12, 2), np.uint8)
     marks[7] = START
     case = replace(case, marks=marks, s_reset=case.s0[0])
     given = getattr(case, name).copy()
-    later = name == "grad_o"  # which reaches what is before it
+    later = name == "grad_o"  # affects earlier steps
     given[0 if name == "s0" else 9 if later else 3] = value
     got, expected = replace(case, **{name: given}).both(), case.both()
     untouched = slice(7) if later else slice(7, None)
@@ -103,8 +102,8 @@ def test_nothing_crosses_a_start(name, value):
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 @pytest.mark.parametrize("size", SIZES)
-def test_sequences_end_to_end(size, lengths, storage):
-    """Bit for bit what each is alone."""
+def test_concatenated_sequences_equal_separate_ones(size, lengths, storage):
+    """Bitwise."""
     case = end_to_end(lengths, 3, *size, storage=storage)
     got = case.both()
     for row, (begin, end) in enumerate(zip(case.cu_seqlens[:-1], case.cu_seqlens[1:], strict=True)):
@@ -122,17 +121,17 @@ def test_sequences_end_to_end(size, lengths, storage):
 @pytest.mark.parametrize("num_threads", [2, 3, 4])
 @pytest.mark.parametrize("lengths", [[200, *[2] * 20], [*[3] * 20, 200], [50, 0, 50], [0, 0, 90, 0]], ids=str)
 @pytest.mark.parametrize("heads", [1, 3])
-def test_the_number_of_threads_does_not_change_a_bit(heads, lengths, num_threads):
+def test_results_do_not_depend_on_the_number_of_threads(heads, lengths, num_threads):
     case = end_to_end(lengths, heads, 33, 150)
     assert_same_bits(case.both(num_threads=num_threads), case.both(), [*OVER_TIME, "s", "grad_s0"])
 
 
-def test_there_may_be_more_threads_than_steps():
+def test_more_threads_than_steps():
     case = end_to_end([0, 1, 1], 1, 4096, 16)  # large enough for a second thread
     assert_same_bits(case.both(num_threads=4), case.both(), [*OVER_TIME, "s", "grad_s0"])
 
 
-def test_states_that_are_absent_are_zeros():
+def test_absent_states_are_zeros():
     case = end_to_end([3, 0, 5])
     without, zeros = replace(case, s0=None, grad_s=None), np.zeros_like(case.s0)
     expected = replace(case, s0=zeros, grad_s=zeros).both()

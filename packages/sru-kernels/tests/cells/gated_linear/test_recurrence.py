@@ -1,4 +1,4 @@
-"""The gated linear recurrence against the NumPy oracle, and the oracle against its own complex steps."""
+"""The gated linear recurrence against the NumPy oracle, and the oracle's gradients against complex steps."""
 
 import itertools
 from dataclasses import replace
@@ -11,16 +11,16 @@ from sru_kernels import cpu
 from ...support.invoke import arguments
 from .cases import make_gated_linear, oracle_backward, oracle_forward
 
-# Allowed errors, relative to the sum of the magnitudes of a number's terms. States are never stored in S.
+# Allowed errors, relative to the sum of the magnitudes of the terms. States are never stored in S.
 STORED = {"float64": 1e-13, "float32": 2e-6, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 ACCUMULATED = {"float64": 1e-13}
 STORAGES = list(STORED)
 IN_STORAGE = ("o", "grad_q", "grad_k", "grad_v")
 OPTIONAL = ("s0", "grad_o", "grad_s")
-# Absolute errors below which nothing can be said: gates that would be subnormal are 0, and halves are coarse.
+# Absolute errors that are always allowed: subnormal gates are flushed to 0, and float16 is coarse near 0.
 FLOOR = {"float64": 1e-300, "float32": 1e-35, "float16": 1e-35, "bfloat16": 1e-35}
 HALF_SPACING = 2.0**-24
-# None, one number and odd ones; a vector of every set and one more; several tiles and blocks of rows.
+# Zero, one and odd sizes; the vector size of each instruction set, and one more; several tiles and blocks.
 SIZES = [
     (0, 0),
     (0, 5),
@@ -72,19 +72,18 @@ def test_parity_with_absent_inputs(absent, storage):
 
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 8, 9])
 @pytest.mark.parametrize("segment_length", [1, 4, 8, 100, 2**63 - 1])
-def test_parity_of_every_cut_into_segments(segment_length, length):
+def test_parity_with_any_segment_length(segment_length, length):
     assert_parity(make_gated_linear(length, segment_length=segment_length, storage="float64"))
 
 
-# None, and more than are worked on together.
+# No states, and more than are processed together.
 @pytest.mark.parametrize(("batch", "heads"), [(0, 3), (3, 0), (1, 1), (1, 5), (50, 3)])
 def test_parity_of_any_number_of_states(batch, heads):
     assert_parity(make_gated_linear(5, batch, heads, storage="float64"))
 
 
 @pytest.mark.parametrize("name", ["q", "k", "v", "log_g", "s0"])
-def test_the_gradients_are_those_of_the_outputs(name):
-    """The oracle's, by complex steps."""
+def test_oracle_gradients_match_complex_steps(name):
     case = make_gated_linear(4, 1, 2, 3, 2, storage="float64")
     given = getattr(case, name)
 
@@ -101,7 +100,7 @@ def test_the_gradients_are_those_of_the_outputs(name):
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("num_threads", [2, 3, 4])
 @pytest.mark.parametrize("size", [(20, 1, 1, 100, 150), (30, 3, 1, 70, 90), (20, 5, 3, 33, 65)])
-def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage):
+def test_results_do_not_depend_on_the_number_of_threads(size, num_threads, storage):
     case = make_gated_linear(*size, storage=storage)  # large enough for a second thread
     got = case.both(num_threads=num_threads)
     for name, value in case.both().items():
@@ -109,7 +108,7 @@ def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage)
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_the_rest_of_the_batch_does_not_change_a_bit(storage):
+def test_results_do_not_depend_on_the_rest_of_the_batch(storage):
     case = make_gated_linear(10, 4, 2, 40, 70, storage=storage)
     names = ("q", "k", "v", "log_g", "grad_o")
     row = {name: getattr(case, name)[:, 2:3] for name in names}
@@ -121,14 +120,14 @@ def test_the_rest_of_the_batch_does_not_change_a_bit(storage):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_inference_without_saved_states_gives_the_same_bits(storage):
+def test_results_do_not_depend_on_saving_states(storage):
     case = make_gated_linear(storage=storage)
     kept, dropped = case.forward(), case.forward(keep_states=False)
     for name in ("o", "s"):
         np.testing.assert_array_equal(kept[name], dropped[name])
 
 
-def test_it_may_be_cut_anywhere():
+def test_chunks_with_the_state_carried_equal_the_whole():
     case = make_gated_linear(9)
     whole = case.forward()
     first, second = (
@@ -142,7 +141,7 @@ def test_it_may_be_cut_anywhere():
 
 
 @pytest.mark.parametrize("storage", ["float32", "float64"])
-def test_a_shut_gate_forgets_all_and_an_open_one_nothing(storage):
+def test_a_closed_gate_forgets_all_and_an_open_gate_nothing(storage):
     case = make_gated_linear(1, storage=storage)
     shut = replace(case, log_g=np.full_like(case.log_g, -np.inf))
     unlike = replace(shut, s0=1e30 * case.s0)
@@ -155,27 +154,27 @@ def test_a_shut_gate_forgets_all_and_an_open_one_nothing(storage):
     np.testing.assert_array_equal(kept.forward()["s"], kept.rounded().s0)
 
 
-def test_very_small_gates_do_no_harm():
+def test_parity_with_very_small_gates():
     case = make_gated_linear(9, storage="float64")
     smallest = -np.geomspace(1e-3, 1e5, case.log_g.size).reshape(case.log_g.shape)
     assert_parity(replace(case, log_g=smallest))
 
 
-def test_nan_in_one_state_stays_there():
+def test_nan_does_not_spread_to_other_states():
     clean = make_gated_linear(9, 3, 2, 20, 40)
     q, k = clean.q.copy(), clean.k.copy()
     k[4, 1, 0, 3] = np.nan
     q[4, 1, 0, 3] = np.nan
     results = replace(clean, q=q, k=k).both()
     for name, value in clean.both().items():
-        axes = (0, 1) if name in ("s", "grad_s0") else (1, 2)  # of the batch and the heads
+        axes = (0, 1) if name in ("s", "grad_s0") else (1, 2)  # batch and heads
         got, expected = (np.moveaxis(array, axes, (0, 1)) for array in (results[name], value))
         assert np.isnan(got[1, 0]).any()
         for state in set(np.ndindex(3, 2)) - {(1, 0)}:
             np.testing.assert_array_equal(got[state], expected[state])
 
 
-def test_states_may_share_memory():
+def test_final_states_may_overwrite_initial_ones():
     case = make_gated_linear()
     expected = case.both()
     names = ("q", "k", "v", "log_g", "s0", "grad_o", "grad_s")

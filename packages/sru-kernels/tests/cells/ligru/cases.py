@@ -1,4 +1,4 @@
-"""The inputs of the Li-GRU recurrence, and what its caller does between the two passes."""
+"""The inputs of the Li-GRU recurrence, and the caller's work between the forward and backward passes."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ class Ligru(Case):
         }
 
     def starts(self) -> Array:
-        """Where the states (T, B, N, 1) start anew."""
+        """Where the states restart, (T, B, N, 1)."""
         bits = np.array([FIRST, SECOND])[: self.num_directions]
         if self.marks is None:
             return np.zeros((*self.u.shape[:2], self.num_directions, 1), bool)
         return (self.marks[..., None] & bits != 0)[..., None] & ~self.padding()[..., None, None]
 
     def padding(self) -> Array:
-        """Where positions (T, B) are padding."""
+        """Where positions are padding, (T, B)."""
         marks = np.zeros(self.u.shape[:2], np.uint8) if self.marks is None else self.marks
         return marks & PAD != 0
 
     def by_direction(self, states: Array | None, count: int) -> Array:
-        """States (count, N·D), or zeros, as (count, N, D)."""
+        """States (count, N·D), or zeros if None, as (count, N, D)."""
         directions, size = self.num_directions, self.u.shape[-1]
         return (
             np.zeros((count, directions, size)) if states is None else states.reshape(count, directions, size)
@@ -91,11 +91,11 @@ class Ligru(Case):
         parts = [np.concatenate([first[None, :, 0], states[:-1, :, 0]]) if length else states[:, :, 0]]
         if self.num_directions == 2:
             parts.append(np.concatenate([states[1:, :, 1], first[None, :, 1]]) if length else states[:, :, 1])
-        anew = self.by_direction(None if self.h_reset is None else self.h_reset[None], 1)
-        return np.where(self.starts(), anew, np.stack(parts, 2))
+        reset = self.by_direction(None if self.h_reset is None else self.h_reset[None], 1)
+        return np.where(self.starts(), reset, np.stack(parts, 2))
 
     def sequence(self, number: int) -> Ligru:
-        """One of the sequences of `cu_seqlens`, alone."""
+        """One of the sequences of `cu_seqlens`, as a batch of one."""
         begin, end = self.cu_seqlens[number : number + 2]
         over_time = {name: getattr(self, name) for name in ("u", "marks", "grad_h")}
         of_rows = {name: getattr(self, name) for name in ("h0", "mask_h", "grad_h_last")}
@@ -112,7 +112,7 @@ class Ligru(Case):
     def backward(
         self, saved: dict[str, Array], engine: Engine | None = None, *, num_threads: int = 1
     ) -> dict[str, Array]:
-        """The gradients that the kernel writes, from `before`, `products` and with a norm `rstd`."""
+        """The gradients that the kernel writes, from `before`, `products` and, with a norm, `rstd`."""
         without = () if self.h_reset is not None else ("grad_h_reset",)
         without += () if self.norm_eps is not None else ("grad_products",)
         return self.run("ligru_backward", engine or cpu_engine(num_threads), without=without, **saved)
@@ -144,7 +144,7 @@ def make_ligru(
     absent: tuple[str, ...] = (),
     **options: object,
 ) -> Ligru:
-    """Random inputs, all present except those in `absent`, with padding and starts."""
+    """Random inputs, all present except those in `absent`, with padding and restarts."""
     random = np.random.default_rng(0)
     columns = num_directions * hidden_size
     shapes = {"u": (length, batch, 2, hidden_size), "h0": (batch, columns), "h_reset": (columns,)}
@@ -164,7 +164,7 @@ def make_ligru(
 
 
 def make_ragged(lengths: list[int], hidden_size: int = 5, **options: object) -> Ligru:
-    """Sequences of these lengths, end to end."""
+    """Concatenated sequences of these lengths."""
     absent = (*options.pop("absent", ()), "marks", "h_reset")
     case = make_ligru(sum(lengths), 1, hidden_size, absent=absent, **options)
     random, shape = np.random.default_rng(3), (len(lengths), case.num_directions * hidden_size)

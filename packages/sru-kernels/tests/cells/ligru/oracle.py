@@ -9,7 +9,7 @@ from .cases import Ligru
 
 
 def steps_of(case: Ligru, direction: int) -> range:
-    """The times of a direction, in its order; none if there is nothing to compute."""
+    """The time steps of a direction, in its order; empty if the input is."""
     length = len(case.u) if case.u.size else 0
     return range(length) if direction == 0 else range(length - 1, -1, -1)
 
@@ -31,7 +31,7 @@ def slope(case: Ligru, a: Array) -> Array:
 
 
 def parts_of(case: Ligru, before: Array, t: int, direction: int) -> dict[str, Array]:
-    """What a step computes of the states (B, D) before it."""
+    """The intermediate results of a step from the states (B, D) before it."""
     product = np.einsum("bk,gdk->bgd", before, case.weight)
     parts = {"products": product}
     if case.norm_eps is not None:
@@ -48,7 +48,7 @@ def parts_of(case: Ligru, before: Array, t: int, direction: int) -> dict[str, Ar
 
 
 def oracle_forward(case: Ligru) -> dict[str, Array]:
-    """Return what `ligru_forward` writes; at padding `products` and `rstd` are NaN."""
+    """Return the outputs of `ligru_forward`; at padding `products` and `rstd` are NaN."""
     length, batch, _, size = case.u.shape
     directions, padding = case.num_directions, case.padding()
     given = (case.u, case.weight, case.h0, case.h_reset, case.norm_weight, case.norm_bias)
@@ -58,10 +58,10 @@ def oracle_forward(case: Ligru) -> dict[str, Array]:
     if case.norm_eps is not None:
         found["rstd"] = np.full((length, batch, directions), np.nan, kind)
     last = case.by_direction(case.h0, batch).astype(kind)
-    anew = case.by_direction(None if case.h_reset is None else case.h_reset[None], 1)
+    reset = case.by_direction(None if case.h_reset is None else case.h_reset[None], 1)
     for direction in range(directions):
         for t in steps_of(case, direction):
-            before = np.where(case.starts()[t, :, direction], anew[:, direction], last[:, direction])
+            before = np.where(case.starts()[t, :, direction], reset[:, direction], last[:, direction])
             parts = parts_of(case, before, t, direction)
             after = parts["z"] * before + (1 - parts["z"]) * activate(case, parts["a"]) * parts["mask"]
             last[:, direction] = np.where(padding[t][:, None], before, after)
@@ -74,7 +74,7 @@ def oracle_forward(case: Ligru) -> dict[str, Array]:
 
 
 def oracle_backward(case: Ligru) -> dict[str, Array]:
-    """Return what `ligru_backward` writes."""
+    """Return the outputs of `ligru_backward`."""
     length, batch, _, size = case.u.shape
     directions, padding, starts = case.num_directions, case.padding(), case.starts()
     before = case.states_before(oracle_forward(case)["states"])

@@ -1,4 +1,4 @@
-"""The CUDA kernels of the Li-GRU, with columns in shared memory and without, against the NumPy oracle."""
+"""The CUDA kernels of the Li-GRU, with and without columns in shared memory, against the NumPy oracle."""
 
 from dataclasses import replace
 
@@ -13,12 +13,12 @@ ON_ALL = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
 ON_BUT_TSAN = pytest.mark.parametrize("engine_name", [ON_SOURCES[0], ON_PTX[-1], GPU])
 ON_ONE = pytest.mark.parametrize("engine_name", [ON_PTX[-1], GPU])
 NORM = pytest.mark.parametrize("norm", [False, True])
-# Few blocks, which wait for each other: each is a thread here. Blocks have a tile and a quad, or several.
+# Few blocks, because blocks wait for each other and each is a thread here. They have one tile or several.
 SMALL = {"CUSHIM_MULTIPROCESSORS": "3"}
 STREAMED = {**SMALL, "CUSHIM_SHARED_MEMORY": "0"}  # the columns are read at every step
 APART = {**SMALL, "CUSHIM_COOPERATIVE_LAUNCH": "0"}  # every stage is a launch
 MACHINES = {"resident": SMALL, "streamed": STREAMED, "apart": APART}
-# T, B, D, directions, storage, activation: units and rows that fill tiles or do not, one block or several.
+# T, B, D, directions, storage, activation: full and partial tiles of units and rows, one block or several.
 CASES = [
     *((3, 3, 17, 2, "float32", "relu"), (3, 2, 24, 2, "float64", "sin")),
     *((3, 5, 9, 1, "bfloat16", "tanh"), (2, 1, 1, 1, "float16", "leaky_relu")),
@@ -27,11 +27,11 @@ CASES = [
 
 @pytest.fixture(params=["resident"])
 def machine(request, engine):
-    """The machine that a stand-in runtime tells of; a GPU is what it is."""
+    """The machine simulated by the runtime; a real GPU cannot be changed."""
     settings = getattr(engine, "machine", None)
     if settings is None:
         if request.param != "resident":
-            pytest.skip("this GPU is what it is")
+            pytest.skip("needs a simulated machine")
         yield
         return
     before = dict(settings)
@@ -59,9 +59,9 @@ def test_parity(case, norm, engine):
 @ON_BUT_TSAN
 @pytest.mark.parametrize("machine", ["streamed", "apart"], indirect=True)
 @pytest.mark.parametrize("storage", ["float32", "float64", "float16", "bfloat16"])
-@pytest.mark.parametrize(("size", "norm"), [(4, False), (6, True)])  # rows read 16 bytes at a time, or not
+@pytest.mark.parametrize(("size", "norm"), [(4, False), (6, True)])  # rows read 16 bytes at a time or not
 @pytest.mark.usefixtures("machine")
-def test_parity_of_other_machines(size, norm, storage, engine):
+def test_parity_on_other_machines(size, norm, storage, engine):
     assert_parity(make_ligru(2, 2, size, norm=norm, storage=storage), engine)
 
 
@@ -87,15 +87,15 @@ def test_parity_of_empty_arrays(size, norm, engine):
 @ON_ONE
 @NORM
 @pytest.mark.usefixtures("machine")
-def test_parity_of_a_state_that_takes_several_pieces_of_a_lane(norm, engine):
+def test_parity_of_a_state_with_several_pieces_per_lane(norm, engine):
     assert_parity(make_ligru(2, 1, 300, num_directions=1, norm=norm), engine)
 
 
 @ON_ALL
 @pytest.mark.parametrize("norm", [True])
 @pytest.mark.usefixtures("machine")
-def test_sequences_end_to_end(norm, engine):
-    """Bit for bit what each is alone."""
+def test_concatenated_sequences_equal_separate_ones(norm, engine):
+    """Bitwise."""
     case = make_ragged([3, 0, 4, 1], 9, norm=norm, storage="bfloat16")
     together = case.both(engine)
     for number in range(4):
@@ -110,8 +110,8 @@ def test_sequences_end_to_end(norm, engine):
 
 @ON_ONE
 @NORM
-def test_no_machine_changes_a_bit(norm, engine, monkeypatch):
-    """Neither the number of blocks, nor where the columns are, nor how many launches there are."""
+def test_results_do_not_depend_on_the_machine(norm, engine, monkeypatch):
+    """The number of blocks, the memory of the columns and the number of launches do not change any bit."""
     case, results = make_ligru(3, 5, 20, norm=norm), []
     for settings in (*MACHINES.values(), {"CUSHIM_MULTIPROCESSORS": "1"}, {"CUSHIM_MULTIPROCESSORS": "8"}):
         for name, value in settings.items():
@@ -125,7 +125,7 @@ def test_no_machine_changes_a_bit(norm, engine, monkeypatch):
 @ON_ONE
 @NORM
 @pytest.mark.usefixtures("machine")
-def test_inference_saves_nothing_and_gives_the_same_bits(norm, engine):
+def test_results_do_not_depend_on_saving(norm, engine):
     case = make_ligru(norm=norm)
     kept, dropped = case.forward(engine), case.forward(engine, without=("states", "products", "rstd"))
     for name in ("h", "h_last"):
@@ -135,7 +135,7 @@ def test_inference_saves_nothing_and_gives_the_same_bits(norm, engine):
 @ON_ONE
 @NORM
 @pytest.mark.usefixtures("machine")
-def test_gradients_may_take_the_place_of_the_products(norm, engine):
+def test_gradients_may_overwrite_the_products(norm, engine):
     case = make_ligru(4, 3, 10, norm=norm)
     forward = case.forward(engine)
     saved = {name: forward[name] for name in ("products", "rstd") if name in forward}
@@ -160,7 +160,7 @@ def test_gradients_may_take_the_place_of_the_products(norm, engine):
 @NORM
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.usefixtures("machine")
-def test_what_padding_holds_reaches_nothing(poison, norm, engine):
+def test_values_at_padding_have_no_effect(poison, norm, engine):
     clean = make_ligru(6, norm=norm)
     pad = clean.padding()
     assert 0 < pad.sum() < pad.size
@@ -172,7 +172,7 @@ def test_what_padding_holds_reaches_nothing(poison, norm, engine):
 
 @ON_ONE
 @pytest.mark.usefixtures("machine")
-def test_what_is_not_finite_stays_in_its_row(engine):
+def test_nan_does_not_spread_to_other_rows(engine):
     clean = make_ligru(4, 3, 10, absent=("marks",), num_directions=1)
     u = clean.u.copy()
     u[2, 1, 0, 3] = np.nan
@@ -188,7 +188,7 @@ def test_what_is_not_finite_stays_in_its_row(engine):
 @pytest.mark.parametrize("offsets", [[-3, 2, 5], [0, 9, 5], [5, 5, 2**62], [-9, -2, -1]])
 @pytest.mark.usefixtures("machine")
 def test_wrong_offsets_touch_no_other_memory(engine, offsets):
-    """A GPU cannot refuse them without waiting for it; the address sanitizer ends the process on an error."""
+    """Offsets on a GPU cannot be checked without synchronizing; the address sanitizer catches violations."""
     case = make_ragged([2, 3], 5, norm=True)
     saved = {name: value for name, value in case.forward().items() if name in ("products", "rstd")}
     saved["before"] = np.zeros((5, 1, 2, 5))
@@ -201,7 +201,7 @@ LIGRU = {"dtype": "float32", "activation": "relu", "length": 0, "num_directions"
 
 
 def launch(worker, kernel="ligru_forward", environment=None, addresses=None, **sizes):
-    """Run a kernel without a step, from states of zeros; return its name, its blocks and their threads."""
+    """Run a kernel with no steps and zero states; return its name, its blocks and its threads per block."""
     fields = {**LIGRU, "batch": 16, "hidden_size": 64, **sizes}
     options = {name: fields.pop(name, 0) for name in ("columns_per_thread", "threads_per_column")}
     rows, size = fields["batch"], fields["hidden_size"]
@@ -223,13 +223,13 @@ def launch(worker, kernel="ligru_forward", environment=None, addresses=None, **s
     ("kernel", "multiprocessors", "blocks", "threads"),
     [
         ("ligru_forward", 4, 4, 256),  # 4 of 16 tiles, all rows
-        ("ligru_forward", 16, 16, 128),  # a tile each, 4 quads of rows
+        ("ligru_forward", 16, 16, 128),  # one tile each, 4 quads of rows
         ("ligru_forward", 40, 32, 64),  # rows are divided too
         ("ligru_forward", 132, 64, 32),
         ("ligru_backward", 16, 16, 64),  # tiles are wider
     ],
 )
-def test_a_grid_has_no_more_blocks_than_run_at_once(workers, kernel, multiprocessors, blocks, threads):
+def test_a_grid_has_no_more_blocks_than_run_concurrently(workers, kernel, multiprocessors, blocks, threads):
     environment = {"CUSHIM_MULTIPROCESSORS": str(multiprocessors)}
     assert launch(workers("ptx-120"), kernel, environment)[1:] == (blocks, threads)
 
@@ -237,7 +237,7 @@ def test_a_grid_has_no_more_blocks_than_run_at_once(workers, kernel, multiproces
 @pytest.mark.cuda
 @pytest.mark.parametrize("kernel", ["ligru_forward", "ligru_backward"])
 @pytest.mark.parametrize("address", [0, 8])
-def test_memory_to_work_in_is_required(workers, kernel, address):
+def test_scratch_memory_is_required(workers, kernel, address):
     message = f"^{kernel}: scratch is required on a GPU, at an address that 16 divides$"
     with pytest.raises(ValueError, match=message):
         launch(workers("ptx-120"), kernel, addresses={"scratch": address})
@@ -247,14 +247,14 @@ def test_memory_to_work_in_is_required(workers, kernel, address):
 @pytest.mark.parametrize(
     ("option", "value", "allowed"), [("columns_per_thread", 1, "0"), ("threads_per_column", 2, "0 or 1")]
 )
-def test_there_is_no_choice_of_columns(workers, option, value, allowed):
+def test_columns_per_thread_cannot_be_chosen(workers, option, value, allowed):
     message = f"^ligru_forward: {option} must be {allowed}, got {value}$"
     with pytest.raises(ValueError, match=message):
         launch(workers("ptx-120"), addresses={}, **{option: value})
 
 
 @pytest.mark.cuda
-def test_a_launch_that_fails_names_kernel_shape_and_error(workers):
+def test_a_failed_launch_names_kernel_shape_and_error(workers):
     worker = workers("ptx-120")
     message = (
         r"^ligru_forward: CUDA did not launch the kernel for \(T, B, N, D\) = \(0, 16, 1, 64\) in float32 on "

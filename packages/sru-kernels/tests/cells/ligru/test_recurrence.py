@@ -1,4 +1,4 @@
-"""The Li-GRU recurrence against the NumPy oracle over the option matrix, and the oracle against itself."""
+"""The Li-GRU recurrence against the NumPy oracle, and the oracle's gradients against complex steps."""
 
 import itertools
 from dataclasses import replace
@@ -14,8 +14,8 @@ from .oracle import oracle_backward, oracle_forward
 ACTIVATIONS = ["relu", "tanh", "sin", "leaky_relu"]
 OPTIONAL = ("mask_h", "marks", "h0", "h_reset", "grad_h", "grad_h_last")
 OF_NORM = ("norm_weight", "norm_bias")
-# T, B and D: one unit, an odd number, a vector of every set and one more, several panels; rows for no whole
-# tile, for one, and for several.
+# T, B and D: one unit, odd numbers, the vector size of each instruction set and one more, several panels;
+# rows that fill no tile, one and several.
 SIZES = [(1, 1, 1), (3, 1, 7), (2, 5, 8), (4, 2, 33), (3, 13, 16), (2, 4, 64), (3, 7, 70), (2, 30, 17)]
 NORM = pytest.mark.parametrize("norm", [False, True])
 DIRECTIONS = pytest.mark.parametrize("num_directions", [1, 2])
@@ -79,11 +79,11 @@ def test_parity_of_empty_arrays(size, norm):
 @NORM
 @DIRECTIONS
 @pytest.mark.parametrize("name", ["u", "weight", "h0", "h_reset", *OF_NORM])
-def test_the_gradients_are_those_of_the_outputs(name, num_directions, norm):
-    """The oracle's, and what a caller makes of them, by complex steps."""
+def test_oracle_gradients_match_complex_steps(name, num_directions, norm):
+    """Including the gradients that a caller computes from the kernel's."""
     case = make_ligru(4, 2, 2, num_directions=num_directions, norm=norm, activation="tanh", storage="float64")
     if (given := getattr(case, name)) is None:
-        pytest.skip("there is no norm")
+        pytest.skip("without a norm")
 
     def slope(index):
         perturbed = given.astype(complex)
@@ -108,16 +108,16 @@ def test_the_gradients_are_those_of_the_outputs(name, num_directions, norm):
 
 @NORM
 @pytest.mark.parametrize("storage", ["float32", "float64"])
-@pytest.mark.parametrize("num_threads", [2, 3, 7])  # also more than panels, so that rows are divided too
+@pytest.mark.parametrize("num_threads", [2, 3, 7])  # with more threads than panels, rows are divided too
 @pytest.mark.parametrize("size", [(3, 5, 200), (4, 40, 65)])  # large enough for a second thread
-def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage, norm):
+def test_results_do_not_depend_on_the_number_of_threads(size, num_threads, storage, norm):
     case = make_ligru(*size, storage=storage, norm=norm)
     assert_same_bits(case.both(cpu_engine(num_threads)), case.both(), case)
 
 
 @NORM
 @pytest.mark.parametrize("storage", ["float32", "float64"])
-def test_the_rest_of_the_batch_does_not_change_a_bit(storage, norm):
+def test_results_do_not_depend_on_the_rest_of_the_batch(storage, norm):
     case = make_ligru(5, 15, 40, storage=storage, norm=norm)
     together = case.both()
     for row in (0, 7, 14):
@@ -134,7 +134,7 @@ def test_the_rest_of_the_batch_does_not_change_a_bit(storage, norm):
 
 
 @NORM
-def test_inference_saves_nothing_and_gives_the_same_bits(norm):
+def test_results_do_not_depend_on_saving(norm):
     case = make_ligru(norm=norm)
     kept = case.forward()
     for without in [("states",), ("products",), ("states", "products", "rstd")]:
@@ -144,7 +144,7 @@ def test_inference_saves_nothing_and_gives_the_same_bits(norm):
 
 
 @NORM
-def test_gradients_may_take_the_place_of_the_products(norm):
+def test_gradients_may_overwrite_the_products(norm):
     case = make_ligru(5, 3, 40, norm=norm)
     forward = case.forward()
     saved = {name: forward[name] for name in ("products", "rstd") if name in forward}
@@ -162,7 +162,7 @@ def test_gradients_may_take_the_place_of_the_products(norm):
 @NORM
 @DIRECTIONS
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_what_padding_holds_reaches_nothing(poison, num_directions, norm):
+def test_values_at_padding_have_no_effect(poison, num_directions, norm):
     clean = make_ligru(8, norm=norm, num_directions=num_directions)
     pad = clean.padding()
     assert pad.any()
@@ -177,7 +177,7 @@ def test_what_padding_holds_reaches_nothing(poison, num_directions, norm):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_stays_in_its_row(value):
+def test_non_finite_numbers_do_not_spread_to_other_rows(value):
     clean = make_ligru(6, 3, 20, activation="tanh", absent=("marks",))
     u = clean.u.copy()
     u[2, 1, 0, 3] = value
@@ -191,7 +191,7 @@ def test_what_is_not_finite_stays_in_its_row(value):
 
 
 @pytest.mark.parametrize("storage", ["float32", "float64"])
-def test_a_saturated_gate_is_exact_and_has_no_slope(storage):
+def test_a_saturated_gate_is_exact_and_has_zero_slope(storage):
     case = make_ligru(4, absent=("marks",), storage=storage)
     u = case.u.copy()
     u[:, :, 1] = np.inf  # z = 1: the state never changes

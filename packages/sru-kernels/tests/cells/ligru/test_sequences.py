@@ -1,4 +1,4 @@
-"""Starts within a row, and sequences of different lengths end to end: as if each were alone."""
+"""Restarts within a row and concatenated sequences give the same results as separate sequences."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -18,7 +18,7 @@ OF_SEQUENCES = ("h_last", "grad_h0")
 @DIRECTIONS
 @pytest.mark.parametrize("storage", ["float32", "bfloat16"])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_sequences_end_to_end_have_the_bits_of_each_alone(lengths, storage, num_directions, norm):
+def test_concatenated_sequences_equal_separate_ones(lengths, storage, num_directions, norm):
     case = make_ragged(lengths, 20, num_directions=num_directions, norm=norm, storage=storage)
     together = case.both()
     for number, (begin, end) in enumerate(pairwise(case.cu_seqlens)):
@@ -32,14 +32,14 @@ def test_sequences_end_to_end_have_the_bits_of_each_alone(lengths, storage, num_
 
 @NORM
 @pytest.mark.parametrize("num_threads", [2, 5])
-def test_the_number_of_threads_does_not_change_a_bit(num_threads, norm):
+def test_results_do_not_depend_on_the_number_of_threads(num_threads, norm):
     case = make_ragged([30, *[2] * 20, 0, 7], 100, norm=norm)
     assert_same_bits(case.both(cpu_engine(num_threads)), case.both(), case)
 
 
 @NORM
-def test_a_start_is_a_cut(norm):
-    """Bit for bit, in both directions, whatever stands on the other side."""
+def test_a_restart_equals_a_new_sequence(norm):
+    """Bitwise, in both directions."""
     case = make_ligru(12, 1, 20, norm=norm)
     marks = np.zeros((12, 1), np.uint8)
     marks[7], marks[6] = FIRST, SECOND
@@ -48,7 +48,7 @@ def test_a_start_is_a_cut(norm):
     columns = case.u.shape[-1]
 
     def cut(steps, states, grads):
-        """Some steps, with h0 and grad_h_last for each direction."""
+        """Run some steps with an h0 and a grad_h_last per direction."""
         h0, last = (np.concatenate(parts)[None] for parts in (states, grads))
         arrays = {name: getattr(ends, name)[steps] for name in ("u", "grad_h")}
         return replace(ends, **arrays, h0=h0, grad_h_last=last).both()

@@ -67,7 +67,7 @@ class Sru(Case):
         return replace(exact, scale_x=float(STORAGES[self.storage].accumulation(self.scale_x)))
 
     def widest(self) -> int:
-        """The most columns per thread on a GPU: as many as 16 bytes hold."""
+        """The largest number of columns per thread on a GPU: as many as fit into 16 bytes."""
         return 16 // np.dtype(STORAGES[self.storage].array).itemsize
 
     def forward(
@@ -154,7 +154,7 @@ class Step(Case):
         return self.run("sru_step", engine)
 
     def expected(self) -> dict[str, Array]:
-        """The oracle's results for exactly the numbers that the kernel reads."""
+        """The oracle's results for the same rounded inputs as the kernel's."""
         exact = self.rounded()
         u = np.einsum("kje,be->bkj", exact.weight, exact.input)[None]
         if self.weight_scale is not None:

@@ -1,4 +1,4 @@
-"""The SRU in NumPy, step by step in float64. No derivative is written as a formula."""
+"""The SRU in NumPy, step by step in float64. Gradients use complex steps instead of formulas."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 if TYPE_CHECKING:
     from .cases import Array, Sru
 
-PAD, FIRST, SECOND = 1, 2, 4  # marks: padding, and where either direction starts anew
+PAD, FIRST, SECOND = 1, 2, 4  # marks: padding, and restarts of either direction
 
 
 def sigmoid(z: Array) -> Array:
-    return 0.5 * (1 + np.tanh(0.5 * z))  # no overflow, complex numbers too
+    return 0.5 * (1 + np.tanh(0.5 * z))  # does not overflow, and accepts complex numbers
 
 
 def oracle_forward(case: Sru) -> tuple[Array, Array, Array]:
@@ -60,8 +60,8 @@ def oracle_forward(case: Sru) -> tuple[Array, Array, Array]:
 def oracle_backward(case: Sru) -> dict[str, Array]:
     """Return every gradient by complex steps, which are exact up to rounding.
 
-    Batch rows and columns do not touch each other, so one perturbed run per remaining index gives the
-    gradients of all of them.
+    Batch rows and columns are independent, so one perturbed run per remaining index gives the gradients for
+    all of them.
     """
     step = 1e-100
     length, batch, num_gates, columns = case.u.shape

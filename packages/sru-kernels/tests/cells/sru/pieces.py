@@ -1,4 +1,4 @@
-"""Parts of a case: its sequences one by one, without marks and offsets, or some of its columns."""
+"""Parts of a case: its sequences one by one, without marks and offsets, or a subset of its columns."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def sequences(case: Sru) -> Iterator[Sru]:
 
 
 def one_by_one(case: Sru, engine: Engine | None = None) -> dict[str, Array]:
-    """The outputs and every gradient of a ragged case, each sequence in a run of its own."""
+    """The outputs and every gradient of a ragged case, with each sequence run separately."""
     return joined(case, [sequence.both(engine) for sequence in sequences(case)])
 
 
 def joined(case: Sru, results: list[dict[str, Array]]) -> dict[str, Array]:
-    """The results of all sequences as a ragged case has them."""
+    """Concatenate the results of all sequences into those of a ragged case."""
     whole = {}
     for name in results[0]:
         parts = [result[name] for result in results]
@@ -61,7 +61,7 @@ def joined(case: Sru, results: list[dict[str, Array]]) -> dict[str, Array]:
 
 
 def pieces_of_row(case: Sru, row: int) -> Sru:
-    """One row of a case with one direction, cut where it starts anew: its pieces as a ragged case."""
+    """One row of a unidirectional case, split at its restarts, as a ragged case."""
     length = len(case.u)
     marks = case.marks[:, row]
     starts = np.flatnonzero((marks & FIRST != 0) & (marks & PAD == 0))
@@ -87,7 +87,7 @@ def pieces_of_row(case: Sru, row: int) -> Sru:
 
 
 def first_columns(case: Sru, hidden_size: int) -> Sru:
-    """The case with only the first columns of each direction."""
+    """The case reduced to the first columns of each direction."""
     arrays = {
         name: columns_of(value, case.num_directions, hidden_size)
         for name, axes in AXES.items()

@@ -1,8 +1,8 @@
-"""What NaN and infinite inputs reach, on every engine: only their own column, and nothing before their step.
+"""NaN and infinite inputs affect only their own column, and no earlier step, on every engine.
 
-NaN makes NaN of all that depends on it. An infinite pre-activation of a gate opens or shuts the gate exactly.
-An infinite candidate or state makes the state infinite or NaN from there on. Which of the two is not
-specified, since 0 · ∞ depends on whether a nearly shut gate rounds to 0; nor are outputs of such a state.
+NaN propagates to everything that depends on it. An infinite pre-activation opens or closes its gate exactly.
+An infinite candidate or state makes all later states infinite or NaN; which of the two is unspecified, since
+0 · ∞ depends on whether a nearly closed gate rounds to 0. The outputs of such states are unspecified, too.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from .oracle import oracle_backward, oracle_forward
 
 STEP, ROW, COLUMN = 2, 1, 4
 PLACES = {"u_c": ("u", 0), "u_f": ("u", 1), "u_r": ("u", 2), "x": ("x",), "c0": ("c0",)}
-# Sanitizers see no more here than with finite numbers.
+# Without the sanitizers, which find no more here than with finite numbers.
 pytestmark = pytest.mark.parametrize("engine_name", ["cpu", ON_PTX[-1], GPU])
 ACTIVATIONS = pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
 INFINITE = pytest.mark.parametrize("value", [np.inf, -np.inf])
@@ -31,7 +31,7 @@ def poisoned(case, name, value):
 
 
 def both(case, engine):
-    """The outputs and every gradient, and what of them belongs to the one column, (steps, ...) or (...)."""
+    """The outputs and every gradient, and their parts in the poisoned column, (steps, ...) or (...)."""
     forward = case.forward(engine)
     results = {**forward, **case.backward(forward["c"], engine)}
     return results, {name: array[..., ROW, COLUMN] for name, array in results.items() if name != "grad_u"} | {
@@ -51,7 +51,7 @@ def assert_other_columns_are_the_same(got, expected):
     ("name", "absent"),
     [*((name, ()) for name in PLACES), *((name, ("x",)) for name in PLACES if name != "x")],
 )
-def test_nan_reaches_what_depends_on_it(engine, name, absent, activation):
+def test_nan_affects_exactly_its_dependents(engine, name, absent, activation):
     clean = make_sru(absent=("marks", *absent), activation=activation)
     got, column = both(poisoned(clean, name, np.nan), engine)
     expected, clean_column = both(clean, engine)
@@ -72,10 +72,10 @@ def test_nan_reaches_what_depends_on_it(engine, name, absent, activation):
 @ACTIVATIONS
 @INFINITE
 @pytest.mark.parametrize("name", ["u_f", "u_r"])
-def test_an_infinite_gate_is_open_or_shut(engine, name, value, activation):
+def test_an_infinite_gate_is_open_or_closed(engine, name, value, activation):
     given = poisoned(make_sru(absent=("marks",), activation=activation), name, value)
     got, _ = both(given, engine)
-    exact = poisoned(given, name, np.copysign(1e4, value)).rounded()  # tanh of the oracle is exactly 1 there
+    exact = poisoned(given, name, np.copysign(1e4, value)).rounded()  # saturates exactly in the oracle
     expected = dict(zip(("h", "c", "c_last"), oracle_forward(exact), strict=True)) | oracle_backward(exact)
     for array, wanted in expected.items():
         np.testing.assert_allclose(got[array], wanted, rtol=1e-5, atol=1e-5, err_msg=array)
@@ -85,10 +85,10 @@ def test_an_infinite_gate_is_open_or_shut(engine, name, value, activation):
 @INFINITE
 @pytest.mark.parametrize("gate", [-200.0, -20.0, 0.0, 20.0, 200.0])
 @pytest.mark.parametrize("name", ["u_c", "c0"])
-def test_an_infinite_state_stays_so(engine, name, gate, value, activation):
+def test_an_infinite_state_stays_non_finite(engine, name, gate, value, activation):
     case = make_sru(absent=("marks",))
     u = case.u.copy()
-    u[:, :, 1] = gate  # open, shut, or so nearly that 1 − f is rounded in the one place and not in the other
+    u[:, :, 1] = gate  # open, closed, or so nearly that only one of f and 1 − f is rounded
     clean = replace(case, u=u, activation=activation)
     got, column = both(poisoned(clean, name, value), engine)
     expected, clean_column = both(clean, engine)
@@ -101,7 +101,7 @@ def test_an_infinite_state_stays_so(engine, name, gate, value, activation):
 
 
 @INFINITE
-def test_an_infinite_highway_reaches_one_output(engine, value):
+def test_an_infinite_highway_affects_one_output(engine, value):
     clean = make_sru(absent=("marks",))
     got, column = both(poisoned(clean, "x", value), engine)
     expected, clean_column = both(clean, engine)

@@ -19,7 +19,7 @@ STORED = {
 }
 ACCUMULATED = {"float64": (1e-12, 1e-12)}
 OPTIONAL = ("c0", "x", "mask_c", "marks", "c_reset", "grad_h", "grad_c_last")
-# Shorter and longer than the loads run ahead; one column, an odd number, and a multiple of all widths.
+# Shorter and longer than the prefetch distance; one column, an odd number, and a multiple of all widths.
 SIZES = [(1, 1, 1), (1, 4, 33), (2, 1, 16), (4, 2, 64), (3, 3, 3), (7, 5, 31), (19, 2, 8)]
 
 
@@ -83,7 +83,7 @@ def test_parity_of_rows_wider_than_a_tile(engine):
 @pytest.mark.parametrize("storage", STORED)
 @pytest.mark.parametrize("num_threads", [2, 3])
 @pytest.mark.parametrize("size", [(33, 4, 257), (3000, 1, 17), (20, 700, 3)])
-def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage):
+def test_results_do_not_depend_on_the_number_of_threads(size, num_threads, storage):
     given = make_sru(*size, num_directions=2, activation="tanh", storage=storage)
     alone = given.forward()
     several = given.forward(cpu_engine(num_threads))
@@ -95,7 +95,7 @@ def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage)
 
 @pytest.mark.parametrize("length", [0, 1])
 @pytest.mark.parametrize("absent", [(), ("c0", "grad_c_last")])
-def test_shortest_sequences(engine, length, absent):
+def test_parity_of_the_shortest_sequences(engine, length, absent):
     assert_parity(engine, make_sru(length, absent=absent, num_directions=2))
 
 
@@ -106,7 +106,7 @@ def test_parity_of_empty_arrays(engine, size, num_directions):
 
 
 @pytest.mark.parametrize("num_directions", [1, 2])
-def test_inference_without_saved_states_gives_the_same_bits(engine, num_directions):
+def test_results_do_not_depend_on_saving_states(engine, num_directions):
     given = make_sru(num_directions=num_directions)
     kept, dropped = given.forward(engine), given.forward(engine, keep_states=False)
     for name in ("h", "c_last"):
@@ -114,7 +114,7 @@ def test_inference_without_saved_states_gives_the_same_bits(engine, num_directio
 
 
 @pytest.mark.parametrize("name", ["grad_x", "grad_c_reset"])
-def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
+def test_gradients_do_not_depend_on_which_are_computed(engine, name):
     given = make_sru()
     c = given.forward(engine)["c"]
     wanted, others = given.backward(c, engine), given.backward(c, engine, without=(name,))
@@ -126,7 +126,7 @@ def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
 @pytest.mark.parametrize("num_directions", [1, 2])
 @pytest.mark.parametrize("num_gates", [3, 4])
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_what_padding_holds_reaches_nothing(engine, poison, num_gates, num_directions):
+def test_values_at_padding_have_no_effect(engine, poison, num_gates, num_directions):
     clean = make_sru(8, num_gates=num_gates, num_directions=num_directions, v_per_position=True)
     pad = clean.marks & PAD != 0
     assert pad.any()
@@ -146,7 +146,7 @@ def test_what_padding_holds_reaches_nothing(engine, poison, num_gates, num_direc
         assert not got_grads[name][pad].any()
 
 
-def test_nan_in_one_column_stays_there(engine):
+def test_nan_does_not_spread_to_other_columns(engine):
     clean = make_sru(absent=("marks",), activation="tanh")
     u = clean.u.copy()
     u[2, 1, 1, 4] = np.nan
@@ -160,11 +160,11 @@ def test_nan_in_one_column_stays_there(engine):
 @pytest.mark.parametrize("storage", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
 @pytest.mark.parametrize("size", [1e4, np.inf])
-def test_saturated_gates_are_exact_and_have_no_slope(engine, size, activation, storage):
+def test_saturated_gates_are_exact_and_have_zero_slope(engine, size, activation, storage):
     given = make_sru(4, absent=("marks", "mask_c"), activation=activation, storage=storage)
     u = given.u.copy()
     u[:, :, 1] = size  # f = 1: the state never changes
-    u[:, :, 2] = -size  # r = 0: only the highway is left
+    u[:, :, 2] = -size  # r = 0: the output is the highway
     saturated = replace(given, u=u)
     got = saturated.forward(engine)
     exact = saturated.rounded()

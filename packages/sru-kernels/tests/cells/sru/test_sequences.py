@@ -1,4 +1,4 @@
-"""Starts within a row, and sequences of different lengths end to end, on every engine."""
+"""Restarts within a row, and concatenated sequences of different lengths, on every engine."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def expected_by_oracle(case):
 @DIRECTIONS
 @V_PER_POSITION
 @pytest.mark.parametrize("absent", [(), ("c0", "mask_c", "grad_c_last"), ("x",), ("marks",), ("c_reset",)])
-def test_sequences_end_to_end_agree_with_the_oracle(engine, absent, v_per_position, num_directions):
+def test_concatenated_sequences_agree_with_the_oracle(engine, absent, v_per_position, num_directions):
     options = {"num_directions": num_directions, "v_per_position": v_per_position, "storage": "float64"}
     given = make_ragged(LENGTHS, absent=absent, **options)
     expected = joined(given, [expected_by_oracle(sequence) for sequence in sequences(given)])
@@ -45,16 +45,14 @@ def test_sequences_end_to_end_agree_with_the_oracle(engine, absent, v_per_positi
 @pytest.mark.parametrize("storage", STORED)
 @pytest.mark.parametrize("num_gates", [3, 4])
 @pytest.mark.parametrize("hidden_size", [17, 24])
-def test_sequences_end_to_end_have_the_bits_of_each_alone(
-    engine, hidden_size, num_gates, storage, num_directions
-):
+def test_concatenated_sequences_equal_separate_ones(engine, hidden_size, num_gates, storage, num_directions):
     options = {"num_directions": num_directions, "num_gates": num_gates, "storage": storage}
     given = make_ragged(LENGTHS, hidden_size, activation="tanh", **options)
     assert_same_bits(given.both(engine), one_by_one(given, engine))
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
-def test_without_positions_a_state_is_returned_as_it_was(engine, lengths):
+def test_without_positions_states_are_returned_unchanged(engine, lengths):
     given = make_ragged([*lengths, 1])
     given = replace(
         given,
@@ -80,7 +78,7 @@ def test_sequences_wider_than_a_tile(engine):
 @pytest.mark.parametrize("engine_name", BUT_FOR_RACES)
 @V_PER_POSITION
 @pytest.mark.parametrize("storage", STORED)
-def test_a_row_that_starts_anew_has_the_bits_of_its_pieces(engine, storage, v_per_position):
+def test_a_row_with_restarts_equals_its_pieces(engine, storage, v_per_position):
     given = make_sru(23, 4, activation="tanh", storage=storage, v_per_position=v_per_position)
     whole = given.both(engine)
     for row in range(4):
@@ -100,7 +98,7 @@ def test_a_row_that_starts_anew_has_the_bits_of_its_pieces(engine, storage, v_pe
             np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def test_the_second_direction_starts_as_the_first_does_on_time_reversed(engine):
+def test_the_second_direction_restarts_like_the_first_in_reversed_time(engine):
     both = make_sru(9, 3, 16, num_directions=2)
     one = both.u.shape[-1] // 2
     second = {
@@ -116,14 +114,14 @@ def test_the_second_direction_starts_as_the_first_does_on_time_reversed(engine):
         np.testing.assert_array_equal(got[::-1] if len(got) == 9 else got, alone[name], err_msg=name)
 
 
-def test_a_start_at_padding_counts_for_nothing(engine):
+def test_a_restart_at_padding_has_no_effect(engine):
     given = make_sru(9, num_directions=2)
     marks = np.where(given.marks & PAD, np.uint8(PAD), given.marks)
     assert (marks != given.marks).any()
     assert_same_bits(replace(given, marks=marks).both(engine), given.both(engine))
 
 
-def test_marks_that_say_nothing_change_no_bit(engine):
+def test_marks_of_zero_have_no_effect(engine):
     given = make_sru(absent=("marks",), num_directions=2)
     marks = np.zeros(given.u.shape[:2], np.uint8)
     assert_same_bits(replace(given, marks=marks).both(engine), given.both(engine))
@@ -131,7 +129,7 @@ def test_marks_that_say_nothing_change_no_bit(engine):
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 @DIRECTIONS
-def test_nothing_crosses_a_start(engine, num_directions, poison):
+def test_nothing_crosses_a_restart(engine, num_directions, poison):
     half = np.zeros((8, 3), np.uint8)
     half[4], half[3] = FIRST, SECOND
     clean = replace(make_sru(8, num_directions=num_directions), marks=half)
@@ -185,7 +183,7 @@ def test_wrong_offsets_are_refused_before_anything_is_written(engine, offsets, m
 @pytest.mark.parametrize("storage", ["float32", "bfloat16"])
 @pytest.mark.parametrize("num_threads", [2, 3])
 @pytest.mark.parametrize("lengths", [[3] * 25 + [3000] + [3] * 25, [700, 0, 20, 1300]])
-def test_the_number_of_threads_does_not_change_a_bit_of_sequences(lengths, num_threads, storage):
+def test_results_of_sequences_do_not_depend_on_the_number_of_threads(lengths, num_threads, storage):
     given = make_ragged(lengths, 33, num_directions=2, storage=storage)
     alone, several = given.both(), given.both(cpu_engine(num_threads))
     assert_same_bits(several, alone)
@@ -202,6 +200,6 @@ def test_the_number_of_threads_does_not_change_a_bit_of_sequences(lengths, num_t
     st.sampled_from(list(STORED)),
 )
 def test_every_column_of_every_step_is_computed(lengths, hidden_size, num_threads, storage):
-    # Enough columns that threads share a sequence.
+    # Wide enough that several threads share a sequence.
     given = make_ragged(lengths, 29 * hidden_size, storage=storage)
     assert_same_bits(given.both(cpu_engine(num_threads)), one_by_one(given))

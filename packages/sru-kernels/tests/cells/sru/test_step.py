@@ -11,11 +11,11 @@ from ...support.engines import cpu_engine
 from ...support.invoke import arguments
 from .cases import Sru, make_step
 
-# Tolerances of h by storage dtype; the states and u are never stored in S.
+# Tolerances for h by storage dtype; the states and u are never stored in S.
 H_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 STORAGES = list(H_TOLERANCES)
 HIGHWAYS = pytest.mark.parametrize(("num_gates", "absent"), [(3, ()), (3, ("x",)), (4, ())])
-# Batches larger than a group, inputs shorter than a vector, columns that no group of rows divides.
+# Batches larger than a group, inputs shorter than a vector, columns not divisible by the rows of a group.
 SIZES = [(1, 1, 1), (1, 64, 64), (2, 16, 4), (3, 15, 31), (4, 100, 33), (5, 17, 130), (9, 40, 7), (17, 3, 66)]
 
 
@@ -59,10 +59,10 @@ def test_parity_of_an_int8_weight(num_gates, absent, storage):
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
 @HIGHWAYS
-def test_the_recurrence_gives_the_same_bits(num_gates, absent, activation, storage):
+def test_a_step_equals_the_recurrence(num_gates, absent, activation, storage):
     options = {"activation": activation, "storage": storage, "scale_x": 1.7}
     step = make_step(1, 1, 35, num_gates=num_gates, absent=absent, **options)
-    step = replace(step, input=np.ones((1, 1)))  # u is then the weight, exactly
+    step = replace(step, input=np.ones((1, 1)))  # makes u equal to the weight
     x = None if step.x is None else step.x[None]
     case = Sru(step.weight[None, None, :, :, 0], step.v, step.bias, step.c0, x, **options)
     expected, got = case.forward(keep_states=False), step.step()
@@ -74,7 +74,7 @@ def test_the_recurrence_gives_the_same_bits(num_gates, absent, activation, stora
 @pytest.mark.parametrize("num_threads", [2, 3])
 @pytest.mark.parametrize("size", [(3, 131, 257), (1, 700, 67)])  # large enough for a second thread
 @pytest.mark.parametrize("quantized", [False, True])
-def test_the_number_of_threads_does_not_change_a_bit(quantized, size, num_threads, storage):
+def test_results_do_not_depend_on_the_number_of_threads(quantized, size, num_threads, storage):
     step = make_step(*size, storage=storage, quantized=quantized)
     expected = step.step()
     for name, value in step.step(cpu_engine(num_threads)).items():
@@ -83,7 +83,7 @@ def test_the_number_of_threads_does_not_change_a_bit(quantized, size, num_thread
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("row", [0, 7, 8, 10])
-def test_the_rest_of_the_batch_does_not_change_a_bit(row, storage):
+def test_results_do_not_depend_on_the_rest_of_the_batch(row, storage):
     step = make_step(11, 50, 37, storage=storage)
     alone = replace(step, **{name: getattr(step, name)[row : row + 1] for name in ("input", "c0", "x")})
     together = step.step()
@@ -91,7 +91,7 @@ def test_the_rest_of_the_batch_does_not_change_a_bit(row, storage):
         np.testing.assert_array_equal(value[0], together[name][row])
 
 
-def test_outputs_may_share_memory_with_their_inputs():
+def test_final_states_may_overwrite_initial_ones():
     step = make_step(2, 19, 19)
     step = replace(step, x=step.input)
     expected = step.step()
@@ -105,7 +105,7 @@ def test_outputs_may_share_memory_with_their_inputs():
     np.testing.assert_array_equal(arrays["c0"], expected["c_last"])
 
 
-def test_nan_in_a_row_of_the_weight_stays_in_its_column():
+def test_nan_in_the_weight_affects_only_its_column():
     clean = make_step()
     weight = clean.weight.copy()
     weight[1, 5, 3] = np.nan

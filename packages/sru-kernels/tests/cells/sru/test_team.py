@@ -1,4 +1,4 @@
-"""Teams on a GPU: threads that share a column compute what one alone does."""
+"""Teams on a GPU: threads that share a column give the same results as a single thread."""
 
 import functools
 from dataclasses import replace
@@ -14,9 +14,9 @@ from .test_recurrence import STORED, assert_all_close
 from .test_sequences import assert_same_bits
 
 EVERYWHERE = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
-# The race detector takes seconds for a team, and both architectures have the same source.
+# Without the race detector, which takes seconds per team, and with one architecture, as all share the source.
 ON_GPU = pytest.mark.parametrize("engine_name", [ON_SOURCES[0], ON_PTX[1], GPU])
-FORWARD, BACKWARD = 5, 8  # threads of a team
+FORWARD, BACKWARD = 5, 8  # threads per team
 # Tiles have 16 steps forward and 24 backward, blocks 32 columns.
 OPTIONS = [
     {"num_gates": 4, "activation": "relu"},
@@ -35,7 +35,7 @@ def backward(case, c, engine, **options):
 
 @functools.cache
 def oracle():
-    """A case and all that the oracle says of it."""
+    """A case and the oracle's outputs and gradients."""
     given = make_sru(37, 1, 33, num_directions=2, storage="float64", activation="tanh", scale_x=1.7)
     h, c, c_last = oracle_forward(given)
     return given, {"h": h, "c": c, "c_last": c_last}, oracle_backward(given)
@@ -64,18 +64,18 @@ def test_a_team_agrees_with_one_thread(engine, options, storage):
 
 @pytest.mark.parametrize("length", [0, 1, 16, 24])
 @ON_GPU
-def test_a_team_takes_fewer_steps_than_it_has_threads(engine, length):
+def test_a_team_with_few_steps(engine, length):
     assert_a_team_agrees_with_one_thread(make_sru(length, 2, 5, num_directions=2), engine)
 
 
 @EVERYWHERE
-def test_a_team_takes_sequences_end_to_end(engine):
+def test_a_team_with_concatenated_sequences(engine):
     given = make_ragged([40, 0, 33], 9, num_directions=2, storage="float64")
     assert_a_team_agrees_with_one_thread(given, engine)
 
 
 @ON_GPU
-def test_a_team_that_keeps_no_states(engine):
+def test_a_team_that_saves_no_states(engine):
     given = make_sru(25)
     options = {"columns_per_thread": 1, "threads_per_column": FORWARD}
     kept, dropped = forward(given, engine), given.forward(engine, keep_states=False, **options)
@@ -84,8 +84,8 @@ def test_a_team_that_keeps_no_states(engine):
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 @ON_GPU
-def test_no_gradient_crosses_a_start(engine, poison):
-    """Whatever it is: the start and what comes after it lie in different slices, and in different tiles."""
+def test_no_gradient_crosses_a_restart(engine, poison):
+    """The restart and the non-finite gradients after it lie in different slices, and in different tiles."""
     marks = np.zeros((70, 3), np.uint8)
     for row, start in enumerate([3, 31, 40]):
         marks[start, row], marks[69 - start, row] = FIRST, SECOND
@@ -109,7 +109,7 @@ def test_no_gradient_crosses_a_start(engine, poison):
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 @ON_GPU
-def test_what_padding_holds_reaches_nothing(engine, poison):
+def test_values_at_padding_have_no_effect(engine, poison):
     clean = make_sru(40, 3, num_directions=2)
     pad = clean.marks & PAD != 0
     dirty = {name: getattr(clean, name).copy() for name in ("u", "x", "grad_h")}
@@ -122,11 +122,11 @@ def test_what_padding_holds_reaches_nothing(engine, poison):
 
 
 @ON_GPU
-def test_nan_reaches_all_that_depends_on_it(engine):
-    """A team multiplies factors before it has the gradient; one that vanishes must not hide a NaN."""
+def test_nan_affects_all_its_dependents(engine):
+    """A team multiplies factors before it has the gradient; a factor of 0 must not hide a NaN."""
     given = make_sru(70, 1, 33, absent=("marks",))
     u = given.u.copy()
-    u[:64, :, 1] = -60.0  # shut the gate of 64 steps: no gradient is left of what comes later
+    u[:64, :, 1] = -60.0  # close the gate for 64 steps: the gradient of later steps vanishes
     grad_h = given.grad_h.copy()
     grad_h[66] = np.nan
     given = replace(given, u=u, grad_h=grad_h)
@@ -138,7 +138,7 @@ def test_nan_reaches_all_that_depends_on_it(engine):
 
 @pytest.mark.parametrize("name", ["grad_x", "grad_c_reset"])
 @ON_GPU
-def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
+def test_gradients_do_not_depend_on_which_are_computed(engine, name):
     given = make_sru(25)
     c = given.forward()["c"]
     wanted, others = backward(given, c, engine), backward(given, c, engine, without=(name,))
@@ -147,7 +147,7 @@ def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
 
 
 def in_order(engine, given, c, is_team, order=None):
-    """The results of rows that start in an order."""
+    """The results with rows started in an order."""
     given = replace(given, order=None if order is None else np.array(order))
     options = [
         {"columns_per_thread": 1, "threads_per_column": n if is_team else 1} for n in (FORWARD, BACKWARD)
@@ -157,7 +157,7 @@ def in_order(engine, given, c, is_team, order=None):
 
 @pytest.mark.parametrize("is_team", [False, True])
 @ON_GPU
-def test_rows_start_in_the_order_that_is_given(engine, is_team):
+def test_results_do_not_depend_on_the_order_of_rows(engine, is_team):
     given = make_ragged([5, 0, 9, 2], 33, num_directions=2)
     c = given.forward()["c"]
     expected = in_order(engine, given, c, is_team)
@@ -167,8 +167,8 @@ def test_rows_start_in_the_order_that_is_given(engine, is_team):
 @pytest.mark.parametrize("is_team", [False, True])
 @pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
 @pytest.mark.parametrize("order", [[2, 2, 2, 2], [2, 2**62, 3, 3], [2, -1, -(2**62), 0]])
-def test_a_row_that_an_order_leaves_out_is_not_computed(engine, order, is_team):
-    """A GPU cannot refuse what is no permutation; the address sanitizer ends the process on an error."""
+def test_rows_missing_from_the_order_are_not_computed(engine, order, is_team):
+    """The host cannot check for a permutation on a GPU; the address sanitizer catches violations."""
     given = make_ragged([5, 0, 9, 2], 4)
     c = given.forward()["c"]
     expected, got = in_order(engine, given, c, is_team), in_order(engine, given, c, is_team, order)

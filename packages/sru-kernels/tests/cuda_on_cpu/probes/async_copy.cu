@@ -1,5 +1,5 @@
-// cp.async as a kernel should use it, and the mistakes that must show. A warp walks over the steps of an
-// array with a ring in shared memory: each lane copies its part of a step, and reads that of a neighbour.
+// Correct uses of cp.async, and mistakes that must be detected. A warp processes the steps of an array
+// through a ring in shared memory: each lane copies its part of a step, and reads a neighbour's part.
 #include "probe.cuh"
 
 namespace async_copy {
@@ -42,8 +42,8 @@ __device__ void wait() {
 
 enum class Order { warp, block, shuffle, none };
 
-/// `left` groups may be on their way when a step is read. `end_groups` says whether groups go on to be
-/// committed where nothing is left to copy.
+/// `left` groups may be in flight when a step is read. `end_groups`: whether empty groups are committed when
+/// nothing is left to copy.
 template <int bytes, Order before_reading, int neighbour = 1, int left = depth - 2, int slots = depth,
           bool end_groups = true>
 __device__ void walk(const float* in, float* out) {
@@ -79,7 +79,7 @@ PROBE(syncwarp_for_syncthreads) { walk<16, Order::warp, 32>(in, out); }
 PROBE(refills_what_others_read) { walk<16, Order::warp, 1, depth - 2, depth - 1>(in, out); }
 PROBE(no_groups_at_the_end) { walk<16, Order::warp, 1, depth - 2, depth, false>(in, out); }
 
-/// Each thread copies as many bytes as its index says, and fills up with zeros.
+/// Each thread copies as many bytes as its index, and fills the rest with zeros.
 PROBE(zero_fill) {
     __shared__ __align__(16) float rows[most_threads * 4];
     const unsigned thread = threadIdx.x;

@@ -1,5 +1,5 @@
-// The barrier of a cooperative launch, and a launch that goes without. Each block hands on what its neighbour
-// had a step before.
+// A cooperative launch with a grid barrier, and one without. Each block copies what its neighbour had in the
+// previous step.
 #include <cooperative_groups.h>
 
 #include "probe.cuh"

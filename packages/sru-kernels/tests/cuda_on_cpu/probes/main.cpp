@@ -1,6 +1,6 @@
-// Launches a kernel, given its name, the number of threads of a block and that of blocks, several of which
-// can wait for each other: reads its input from the standard input, and writes as many bytes to the standard
-// output. Linked with the sources or with their translated PTX.
+// Launches a kernel. The arguments are its name, the threads per block and the number of blocks; several
+// blocks are launched cooperatively. Reads the input from stdin and writes an output of the same size to
+// stdout. Compiled with the sources or with their translated PTX.
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -27,7 +27,7 @@ static unsigned number(const char* word) { return static_cast<unsigned>(atoi(wor
 int main(int, char** words) {
     std::vector<char> bytes;
     for (int c; (c = getchar()) != EOF;) bytes.push_back(static_cast<char>(c));
-    // Memory of malloc is aligned to 16 bytes and ends where the sanitizer expects it to.
+    // malloc aligns to 16 bytes, and sanitizers check its bounds.
     void *in = malloc(bytes.size()), *out = calloc(bytes.size(), 1);
     memcpy(in, bytes.data(), bytes.size());
     void* arguments[] = {&in, &out};

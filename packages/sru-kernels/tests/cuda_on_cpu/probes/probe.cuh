@@ -2,7 +2,7 @@
 
 #include <cuda_runtime.h>
 
-/// A kernel that main.cpp can launch by its name, with one block.
+/// Defines a kernel that main.cpp can launch by name.
 #if defined(CUSHIM)
 #include <map>
 #include <string>

@@ -1,4 +1,4 @@
-// Instructions of a whole warp. The input holds what each lane passes in, the output what it gets.
+// Warp-wide instructions. The input holds the operands of each lane, the output its results.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -6,7 +6,7 @@
 
 namespace tensor_core {
 
-/// The words of a lane: four of a, two of b and four of c.
+/// The operands of a lane: four words of a, two of b and four of c.
 struct Lane {
     unsigned a[4], b[2];
     float c[4], d[4];
@@ -75,7 +75,7 @@ PROBE(mma_bf16) {
     lane.write(out);
 }
 
-/// The operands are float32, which the kernel rounds.
+/// The operands are float32; the kernel rounds them.
 PROBE(mma_tf32) {
     Lane lane(in);
     const auto round = [](unsigned& word) {

@@ -1,4 +1,4 @@
-"""Numbers: conversions, comparisons, arithmetic and functions."""
+"""Conversions, comparisons, arithmetic and functions."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def arithmetic(i: Instruction) -> str:
 
 
 def _of_floats(i: Instruction, values: list[str]) -> str:
-    if i.kind not in ("f32", "f64"):  # in double, and rounded once
+    if i.kind not in ("f32", "f64"):  # computed in double and rounded once
         return f"f_{'fma' if i.name == 'mad' else i.name}({', '.join(values)})"
     if i.name in ("fma", "mad"):
         return f"__builtin_fma{'f' if i.kind == 'f32' else ''}({', '.join(values)})"
@@ -136,7 +136,7 @@ def copy_sign(i: Instruction) -> str:
     return i.assign(f"std::copysign({i.value(2)}, {i.value(1)})")  # the sign comes first in PTX
 
 
-INEXACT = {"rcp": 1, "ex2": 2}  # the units in the last place by which a GPU may be off
+INEXACT = {"rcp": 1, "ex2": 2}  # the largest error of a GPU in ulps
 
 
 @instruction("rcp", "sqrt", "rsqrt", "ex2", "lg2", "tanh", "sin", "cos")

@@ -1,4 +1,4 @@
-"""Bits of words: logic, shifts and counts."""
+"""Bitwise logic, shifts and bit counts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-// A stand-in libcudart.so.13: host memory is device memory, kernels are PTX translated by translate.py.
-// Linked with the translated kernels into one library, it runs what nvcc built with -cudart shared,
-// unmodified.
+// A stand-in for libcudart.so.13: host memory is device memory, and kernels are PTX translated by
+// translate.py. Linked with the translated kernels into one library, it runs extensions built by nvcc with
+// -cudart shared, unmodified.
 #include <sys/mman.h>
 
 #include "ptxrun.h"
@@ -14,7 +14,7 @@ static std::map<const void*, const ptxrun::Entry*>& table() {
     static std::map<const void*, const ptxrun::Entry*> t;
     return t;
 }
-static thread_local std::string last_launch;  // kernel, blocks, threads a block
+static thread_local std::string last_launch;  // kernel, blocks, threads per block
 static cudaError_t go(const void* f, dim3 g, dim3 b, void** a, size_t dyn, bool coop) {
     using namespace ptxrun;
     if (const auto error = cushim::machine_error()) return cushim::set_error(error);
@@ -45,7 +45,7 @@ static cudaError_t go(const void* f, dim3 g, dim3 b, void** a, size_t dyn, bool 
     const size_t len = (total + 4096) / 4096 * 4096;
     cushim::launch_body(
         g, b, coop, [=] { e->fn(pp); },
-        [=](int begin) {  // every block: fresh shared memory, poisoned with NaN bits
+        [=](int begin) {  // each block gets new shared memory, filled with NaN bits
             if (begin) {
                 smem = (unsigned char*)mmap(nullptr, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                                             -1, 0);
@@ -126,7 +126,7 @@ API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* n, c
 }
 API const char* ptxrun_last_launch() { return last_launch.c_str(); }
 
-// The shim's functions are inline: what takes their addresses makes them part of this library.
+// The shim's functions are inline; taking their addresses makes them part of this library.
 __attribute__((used)) static const void* keep[] = {(void*)(cudaError_t (*)(void**, size_t))cudaMalloc,
                                                    (void*)cudaFree,
                                                    (void*)cudaMemcpy,

@@ -1,4 +1,4 @@
-"""An instruction of PTX, and the table of the functions that translate them."""
+"""A PTX instruction, and the table of the functions that translate them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .operands import WIDTH, Kernel
 
 @dataclass
 class Instruction:
-    """`name.word.word operand, operand`; the last word that is a type is `kind`."""
+    """`name.word.word operand, operand`; the last word is the type, `kind`."""
 
     kernel: Kernel
     name: str
@@ -45,7 +45,7 @@ class Instruction:
 
 Handler = Callable[[Instruction], str]
 HANDLERS: dict[str, Handler] = {}
-FIXED: dict[str, str] = {}  # instructions that are the same statement whatever their operands
+FIXED: dict[str, str] = {}  # instructions whose translation does not depend on their operands
 
 
 def instruction(*names: str) -> Callable[[Handler], Handler]:

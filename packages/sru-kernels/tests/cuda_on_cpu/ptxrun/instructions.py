@@ -1,4 +1,4 @@
-"""PTX instructions to C++ statements. Each imported module registers the functions of one family."""
+"""Translates PTX instructions to C++ statements. Each imported module registers a family of instructions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .operands import Kernel, UnsupportedError
 
 
 def translate_instruction(kernel: Kernel, opcode: str, operands: list[str]) -> str:
-    """The C++ of one instruction.
+    """The C++ statement of one instruction.
 
     Raises:
         UnsupportedError: The instruction is unknown.

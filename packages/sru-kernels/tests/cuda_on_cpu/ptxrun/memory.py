@@ -29,7 +29,7 @@ def store(i: Instruction) -> str:
     sources = _vector(i.operands[1])
     place = i.kernel.address(i.operands[0], _space(i), size * len(sources))
     word = UNSIGNED[i.width]
-    # No register is narrower than 16 bits.
+    # Registers have at least 16 bits.
     stored = [f"({word})({i.kernel.bits(name, max(i.width, 16))})" for name in sources]
     if ordered:
         stores = [f"stv_a<{word}>(a_ + {k * size}, {value});" for k, value in enumerate(stored)]
@@ -64,7 +64,7 @@ def copy_async(i: Instruction) -> str:
         ignores = i.kernel.registers.get(i.operands[3].lstrip("!")) == 1
         taken = f"({i.bits(3, 1)} ? 0 : {size})" if ignores else i.bits(3, 32)
     to = i.kernel.address(i.operands[0], "shared", size)
-    # The address is checked with the copy: it may be anything if nothing is read.
+    # The copy itself checks the source address, which may be invalid if nothing is read.
     source = i.kernel.address(i.operands[1], "global", 1)
     return f"cushim::async_copy({to}, (const void*)({source}), {size}, {taken});"
 

@@ -1,9 +1,9 @@
 """Registers, constants and addresses of PTX as C++ expressions.
 
-A register of PTX has a width and no type; an instruction gives its operands their type. In C++ a register is
-an unsigned integer of that width, seen as another type by `__builtin_bit_cast`, or by `as<float>(r)` and
-`bits<uint32_t>(x)` of ptxrun.h where the widths differ. There are hundreds of thousands of statements, and
-templates and calls take most of the time to compile and to run them.
+A PTX register has a width but no type; instructions define the types of their operands. In C++ a register is
+an unsigned integer of that width, converted by `__builtin_bit_cast`, or by `as<float>(r)` and
+`bits<uint32_t>(x)` of ptxrun.h if the widths differ. There are hundreds of thousands of statements, and
+templates and calls take most of the time to compile and run them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SPECIAL = {
 
 
 class UnsupportedError(Exception):
-    """PTX that this translator does not know."""
+    """PTX that this translator does not support."""
 
 
 def identifier(name: str) -> str:
@@ -55,12 +55,12 @@ def split_operands(text: str) -> list[str]:
 
 @dataclass
 class Kernel:
-    """The meaning of names in the body of a kernel."""
+    """The names declared in a kernel."""
 
-    dynamic_shared: frozenset[str]  # arrays whose size the launch gives
-    registers: dict[str, int] = field(default_factory=dict)  # to the width
-    parameters: dict[str, int] = field(default_factory=dict)  # to the offset
-    shared: dict[str, int] = field(default_factory=dict)  # to the offset
+    dynamic_shared: frozenset[str]  # arrays whose size is set at launch
+    registers: dict[str, int] = field(default_factory=dict)  # widths
+    parameters: dict[str, int] = field(default_factory=dict)  # offsets
+    shared: dict[str, int] = field(default_factory=dict)  # offsets
     local: set[str] = field(default_factory=set)
 
     def register(self, name: str) -> str:
@@ -104,7 +104,7 @@ class Kernel:
         name, width = self.register(target), self.registers[target]
         if kind == "pred":
             return f"{name} = {expression};"
-        if width > WIDTH[kind]:  # a narrow load: extended by the sign or by zeros
+        if width > WIDTH[kind]:  # a narrow load, sign- or zero-extended
             wide = f"{'' if kind[0] == 's' else 'u'}int{width}_t"
             return f"{name} = ({UNSIGNED[width]})({wide})({CPP[kind]})({expression});"
         if width == WIDTH[kind] and kind not in FLOATS:
@@ -114,7 +114,7 @@ class Kernel:
         return f"{name} = bits<{UNSIGNED[width]}>(({CPP[kind]})({expression}));"
 
     def address(self, operand: str, space: str, size: int) -> str:
-        """The pointer for an access of `size` bytes, whose alignment is checked."""
+        """The pointer for an access of `size` bytes, with a check of its alignment."""
         found = re.fullmatch(r"\[\s*([^\]+]+?)\s*(?:\+\s*(-?\w+))?\s*\]", operand)
         if not found:
             raise UnsupportedError(f"address {operand}")

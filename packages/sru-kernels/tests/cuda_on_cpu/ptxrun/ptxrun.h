@@ -1,4 +1,4 @@
-// What the C++ that translate.py makes is written in.
+// The functions and types that translate.py uses in the C++ it generates.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -214,7 +214,7 @@ template <typename T>
 inline T ftz(T t) {
     return std::fabs((double)t) < 1.17549435e-38 && (double)t != 0 ? (T)std::copysign(T(0), t) : t;
 }
-// 16-bit types compute in double and round once
+// 16-bit types are computed in double and rounded once
 #define PTXRUN_BIN(N, OP)                                                               \
     inline float f_##N(float a, float b) { return a OP b; }                             \
     inline double f_##N(double a, double b) { return a OP b; }                          \

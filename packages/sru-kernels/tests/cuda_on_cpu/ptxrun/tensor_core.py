@@ -1,4 +1,4 @@
-"""Products of matrices that are spread over a warp, and the loads of their operands."""
+"""Warp-wide matrix products, and the loads of their operands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PTX as nvcc writes it, translated to C++ that runs on the fibers of the shim."""
+"""Translates the PTX written by nvcc to C++ that runs on the fibers of the shim."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def translate(sources: Sequence[str]) -> str:
     """A C++ file with the kernels of all sources and their table `ptxrun_entries`.
 
     Raises:
-        UnsupportedError: A source holds more than kernels, or an unknown instruction.
+        UnsupportedError: A source contains something other than kernels, or an unknown instruction.
     """
     entries = [entry for source in sources for entry in _entries(_without_comments(source))]
     return "\n".join(
@@ -43,7 +43,7 @@ def _without_comments(text: str) -> str:
 
 def _entries(text: str) -> list[tuple[str, str]]:
     if found := re.search(r"^\s*(?:\.\w+\s+)*\.(?:func|global|const)\b.*", text, flags=re.MULTILINE):
-        raise UnsupportedError(f"a function or a variable of the device: {found[0].strip()}")
+        raise UnsupportedError(f"device function or variable: {found[0].strip()}")
     dynamic = frozenset(DYNAMIC_SHARED.findall(text))
     result = []
     for found in ENTRY.finditer(text):
@@ -60,7 +60,7 @@ def _closing_brace(text: str, start: int) -> int:
         depth += 1 if found[0] == "{" else -1
         if depth == 0:
             return start + found.start()
-    raise UnsupportedError("a body that does not end")
+    raise UnsupportedError("missing closing brace of a kernel")
 
 
 def _parameters(kernel: Kernel, text: str) -> list[tuple[int, int]]:
@@ -83,7 +83,7 @@ def _aligned(offset: int, alignment: int) -> int:
 
 
 def _entry(name: str, directives: str, sizes: list[tuple[int, int]], body: _Body) -> tuple[str, str]:
-    """The row of the table and the function of one kernel."""
+    """The table row and the function of one kernel."""
     threads = 1024
     if found := re.search(r"\.maxntid\s+(\d+)(?:\s*,\s*(\d+))?(?:\s*,\s*(\d+))?", directives):
         threads = int(found[1]) * int(found[2] or 1) * int(found[3] or 1)

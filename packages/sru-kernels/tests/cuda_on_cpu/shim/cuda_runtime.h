@@ -1,6 +1,6 @@
 #pragma once
 
-// Found before CUDA's own header of this name, which it includes for the types.
+// The compiler finds this header before CUDA's own, which it includes for the types.
 #include_next <cuda_runtime.h>
 
 #include "cushim/device_functions.h"

@@ -3,8 +3,8 @@
     from torch import nn          →      from sru_nn import compat
     nn.LSTM(650, 650, 2)          →      compat.LSTM(650, 650, 2)
 
-They are subclasses of PyTorch's modules and take and return the same shapes. The
-recurrence, its weights and its state are those of an SRU, so weights of `nn.LSTM` and `nn.GRU` do not load.
+They are subclasses of PyTorch's modules and take and return the same shapes. The recurrence, its weights and
+its state are those of an SRU, so weights of `nn.LSTM` and `nn.GRU` do not load.
 """
 
 from sru_nn.compat.cells import GRUCell, LSTMCell

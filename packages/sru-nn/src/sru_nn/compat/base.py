@@ -1,4 +1,4 @@
-"""What `compat.LSTM` and `compat.GRU` share."""
+"""The common base of `compat.LSTM` and `compat.GRU`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from sru_nn.positions import Positions
 class DropIn(OwnWeights, SRUStack):
     """A stack of `SRUCell`s with the arguments, attributes and input forms of PyTorch's modules.
 
-    Listed before `nn.LSTM` or `nn.GRU` among the bases of a class, it overrides whatever uses their weights.
+    List it before `nn.LSTM` or `nn.GRU` among the bases of a class, to override the methods that use their
+    weights.
 
     Attributes:
         rnn_lst: The L layers. Without `proj_size` the state dict is that of an `SRU` of the same sizes.
-        projections: For each layer the N linear maps of `proj_size`; empty without.
+        projections: For each layer, its N linear maps to `proj_size` features; empty without `proj_size`.
     """
 
     _first_layer = "rnn_lst.0"
@@ -75,13 +76,14 @@ class DropIn(OwnWeights, SRUStack):
         check_probabilities(who, dropout=dropout)
         if proj_size >= hidden_size:
             raise ValueError(
-                f"{who}: proj_size must be below hidden_size = {hidden_size}, or 0 for none, got {proj_size}"
+                f"{who}: proj_size must be less than hidden_size = {hidden_size}, or 0 for no projection, "
+                f"got {proj_size}"
             )
         if dropout > 0 and num_layers == 1:
             warnings.warn(
-                f"{who}: dropout = {dropout} acts between layers and num_layers is 1, so it does nothing; "
-                "leave it at 0 or add layers",
-                stacklevel=2 if self.mode == "LSTM" else 3,  # GRU has an __init__ of its own
+                f"{who}: dropout = {dropout} has no effect with num_layers = 1, because it acts between "
+                "layers; leave it at 0 or add layers",
+                stacklevel=2 if self.mode == "LSTM" else 3,  # GRU defines its own __init__
             )
         self.bias = bias
         self.proj_size = proj_size
@@ -133,11 +135,11 @@ class DropIn(OwnWeights, SRUStack):
 
     @property
     def all_weights(self) -> list[list[Any]]:
-        """A list [w_ih, w_hh, b_ih, b_hh] for each layer and direction, in which initialisers may write.
+        """A list [w_ih, w_hh, b_ih, b_hh] per layer and direction; initialisers may write to these tensors.
 
         w_ih is W, w_hh a view `(2·N·D, 1)` of v_f and v_r, b_ih is b_f and b_r, and b_hh is empty; without
-        `bias` the last two are missing. Both directions of a layer have the same four. With `proj_size` the
-        map of the direction follows.
+        `bias` the last two are missing. Both directions of a layer share the same four. With `proj_size`, the
+        projection of the direction follows.
         """
         lists = []
         for layer, cell in enumerate(self.rnn_lst):
@@ -151,7 +153,7 @@ class DropIn(OwnWeights, SRUStack):
 
     @property
     def _flat_weights(self) -> list[nn.Parameter]:
-        """The parameters, where programs for PyTorch's modules look for the first one's dtype and device."""
+        """The parameters; code written for PyTorch's modules reads the dtype and device of the first one."""
         return list(self.parameters())
 
     def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
@@ -165,7 +167,7 @@ class DropIn(OwnWeights, SRUStack):
         where: Positions,
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
+        """Run the layers from states `(L·N, B, D)`; return the output and final states of the same shape."""
         c0 = self._layer_states(state_for(self.mode, "hx" if self.mode == "GRU" else "c0", c0, x))
         output, c = run_layers(self.rnn_lst, self._enter(x, where.mask_pad), c0, where, after)  # type: ignore[arg-type]
         return output, returned_state(self._returned_states(c), x)
@@ -175,7 +177,8 @@ class DropIn(OwnWeights, SRUStack):
         if not self.proj_size:
             return x
         maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
-        # By rows: whether the product of half a (T, B, ·) copies depends on B, which a graph must not.
+        # Flatten first: whether a product with half of (T, B, ·) makes a copy depends on B, and a compiled
+        # graph must not depend on B.
         parts = zip(maps, x.flatten(0, 1).chunk(len(maps), dim=-1), strict=True)
         outputs = [torch.unflatten(project(linear, part), 0, x.shape[:2]) for linear, part in parts]
         return torch.cat(outputs, dim=-1)
@@ -186,7 +189,7 @@ class DropIn(OwnWeights, SRUStack):
 
 
 def last_outputs(output: Tensor, where: Positions, width: int) -> Tensor:
-    """Return `(N, B, width)`: each direction's last real output, zero where there is none."""
+    """Return `(N, B, width)`: each direction's output at its last real step, or zeros if it has none."""
     length, batch, columns = output.shape
     mask_pad, cu_seqlens = where.mask_pad, where.cu_seqlens
     if cu_seqlens is not None:
@@ -200,7 +203,7 @@ def last_outputs(output: Tensor, where: Positions, width: int) -> Tensor:
     else:
         steps = torch.arange(length, device=output.device)[:, None]
         sequences = torch.arange(batch, device=output.device)
-        # Without a real step any position will do, because the output is zero at padding.
+        # For a sequence without real steps any position works, because the output is zero at padding.
         last = torch.where(mask_pad, 0, steps).amax(0)
         first = torch.where(mask_pad, length - 1, steps).amin(0)
         ends = [output[last, sequences, :width], output[first, sequences, width:]]

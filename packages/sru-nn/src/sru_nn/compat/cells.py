@@ -32,9 +32,10 @@ from sru_nn.watched import as_leaf, refuse_script
 
 
 class CellDropIn(OwnWeights):
-    """An `SRUCell` that takes one step per call, with the arguments and attributes of PyTorch's cells.
+    """An `SRUCell` that runs one step per call, with the arguments and attributes of PyTorch's cells.
 
-    Listed before `nn.LSTMCell` or `nn.GRUCell` among a class's bases, it overrides what uses their weights.
+    List it before `nn.LSTMCell` or `nn.GRUCell` among the bases of a class, to override the methods that use
+    their weights.
     """
 
     __prepare_scriptable__ = refuse_script
@@ -68,7 +69,7 @@ class CellDropIn(OwnWeights):
         self.layer.reset_parameters()
 
     def _check(self, input: Any, **states: Any) -> None:
-        """Raise unless a step can be taken with this input, from these states."""
+        """Check the input and the states of one step."""
         who = type(self).__name__
         check_features(who, "input", input, "(B, E) or (E,)", (1, 2), self.input_size)
         check_like_parameters(who, input, self.layer.transform)
@@ -78,7 +79,7 @@ class CellDropIn(OwnWeights):
             check_floating(who, name, state)
 
     def _run(self, input: Tensor, name: str, c0: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Take a step from the state c0, which the caller knows as `name`."""
+        """Run one step from the state c0; errors call it `name`."""
         single = input.dim() == 1
         x = input.unsqueeze(0).unsqueeze(0) if single else input.unsqueeze(0)
         c0 = state_for(type(self).__name__, name, c0, input)
@@ -98,8 +99,9 @@ class LSTMCell(StartsFromC, CellDropIn, nn.LSTMCell):
         f = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f ⊙ c_{t-1} + (1 − f) ⊙ u_c       h_t = r ⊙ c_t + (1 − r) ⊙ x_t
 
-    with u = W x_t; x_t is projected if E ≠ D. A loop over the cell computes the same as a `compat.LSTM` of
-    one layer. As there, h0 has no effect on any step, and a non-zero h0 with an all-zero c0 raises an error.
+    with u = W x_t; x_t is projected if E ≠ D. A loop over the cell computes the same as a one-layer
+    `compat.LSTM`. As in `compat.LSTM`, h0 has no effect on any step, and a non-zero h0 with an all-zero c0
+    raises an error.
 
     Args:
         input_size: E, the number of input features.
@@ -135,8 +137,8 @@ class LSTMCell(StartsFromC, CellDropIn, nn.LSTMCell):
 
         Returns:
             `h`: `(B, D)`, or `(D,)`, the output.
-            `c`: In the shape of `h`, the state. Both have the dtype of the input; under autocast `h` has that
-            of autocast, and `c` is float32.
+            `c`: The state, in the shape of `h`. Both have the dtype of the input; under autocast `h` has the
+            dtype of autocast, and `c` is float32.
 
         Raises:
             ValueError: A shape does not fit, `hx` is not a pair, or h0 would be lost.
@@ -161,9 +163,9 @@ class GRUCell(CellDropIn, nn.GRUCell):
         f = σ(u_f + v_f ⊙ h_{t-1} + b_f)        r = σ(u_r + v_r ⊙ h_{t-1} + b_r)
         c = f ⊙ h_{t-1} + (1 − f) ⊙ u_c         h_t = r ⊙ c + (1 − r) ⊙ x_t
 
-    with u = W x_t; x_t is projected if E ≠ D. **The output is the state**, as programs for `nn.GRUCell`
-    expect: they read features from the tensor that they pass back. An SRU passes c back, so a loop over this
-    cell is a different network from `compat.GRU`, whose `step` carries c.
+    with u = W x_t; x_t is projected if E ≠ D. **The output is the state**, as code written for `nn.GRUCell`
+    expects: it uses the same tensor as features and as the next state. A full SRU carries c instead, so a
+    loop over this cell is a different network from `compat.GRU`, whose `step` carries c.
 
     Args:
         input_size: E, the number of input features.
@@ -198,7 +200,7 @@ class GRUCell(CellDropIn, nn.GRUCell):
                 tuple of one tensor is also accepted.
 
         Returns:
-            `h`: `(B, D)`, or `(D,)`, in the dtype of the input, or in that of autocast.
+            `h`: `(B, D)`, or `(D,)`, in the dtype of the input, or of autocast if that is enabled.
 
         Raises:
             ValueError: A shape does not fit, or `hx` is not one tensor.

@@ -111,12 +111,12 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
             `output`: the outputs of the last layer, with the layout of `input` and N·D features; zero at
                 padding.
             `h_n`: `(L·N, B, D)`, the state c of each layer and direction after its last real step, which for
-            the second direction is the first in time; in the dtype of the input, or float32 under autocast,
-            where `output` has the dtype of autocast.
+            the second direction is the first in time; in the dtype of the input. Under autocast it is float32
+            and `output` has the dtype of autocast.
 
         Raises:
             ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not fit the input, or
-                it or a `PackedSequence` is combined with an argument that it excludes.
+                `cu_seqlens` or a `PackedSequence` comes with an argument that it excludes.
             TypeError: A dtype does not fit.
         """
         hx = one_state("GRU", hx)

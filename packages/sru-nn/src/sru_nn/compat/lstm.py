@@ -33,8 +33,8 @@ class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
         hidden_size: D, the size of the state of each direction.
         num_layers: L, the number of layers.
         bias: Whether the gates have learned biases b_f and b_r; if False, the biases are buffers of zeros.
-        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
-            states does not.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. The layout of
+            the states does not change.
         dropout: Dropout probability, below 1, on the output of each layer but the last. As in every SRU, one
             mask is used for all steps and applied to c_t before the output, not to the highway; `nn.LSTM`
             applies a new mask to the whole output at every step.
@@ -95,11 +95,11 @@ class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
             `h_n`: in a pair with c_n; `(L·N, B, H_out)`, the output of each layer and direction at its last
             real step, which for the second direction is the first in time.
             `c_n`: `(L·N, B, D)`, the state of each layer and direction after that step. All have the dtype of
-            the input; under autocast `output` and `h_n` have that of autocast, and `c_n` is float32.
+            the input; under autocast `output` and `h_n` have the dtype of autocast, and `c_n` is float32.
 
         Raises:
             ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not fit
-                the input, or it or a `PackedSequence` is combined with an argument that it excludes.
+                the input, or `cu_seqlens` or a `PackedSequence` comes with an argument that it excludes.
             TypeError: A dtype does not fit.
         """
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)

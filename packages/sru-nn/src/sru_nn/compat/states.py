@@ -1,4 +1,4 @@
-"""The states and weights that programs for PyTorch's modules pass: checked, and brought to an SRU's form."""
+"""Checks and conversions of the states and weights that code written for PyTorch's modules passes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def check_pair(who: str, hx: Any) -> None:
 
 
 def one_state(who: str, hx: Any) -> Any:
-    """Return the state of a GRU; take it out of a tuple, as passed by decoders that treat all modules alike.
+    """Return the state of a GRU, unwrapped if it is in a tuple, as decoders for any module type pass it.
 
     Raises:
-        ValueError: It is several tensors.
+        ValueError: `hx` holds several tensors.
     """
     if not isinstance(hx, (tuple, list)):
         return hx
@@ -46,7 +46,7 @@ class OwnWeights(nn.Module):
     _fixed: frozenset[str]
 
     def __init__(self) -> None:
-        nn.Module.__init__(self)  # that of PyTorch's class would make its own weights
+        nn.Module.__init__(self)  # the constructor of PyTorch's class would create its own weights
         self.__dict__["_parameters"] = _Parameters(type(self).__name__, self._first_layer)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -61,17 +61,17 @@ class OwnWeights(nn.Module):
             raise
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter, as `nn.Module` does; `module.name = parameter` comes here too.
+        """Register a parameter, as `nn.Module` does; `module.name = parameter` calls this too.
 
         Raises:
-            AttributeError: It would stand in for a weight of PyTorch's module, and nothing would use it.
+            AttributeError: It has the name of a weight of PyTorch's module, and nothing would use it.
         """
         _refuse(type(self).__name__, self._first_layer, name)
         super().register_parameter(name, param)
 
 
 class _Parameters(dict[str, Any]):
-    """The parameters of such a module itself, where the old `nn.utils.spectral_norm` looks for one."""
+    """The `_parameters` of an `OwnWeights`, in which the old `nn.utils.spectral_norm` looks up a weight."""
 
     def __init__(self, who: str, layer: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Parameters(dict[str, Any]):
 
 
 def _refuse(who: str, layer: str, name: str) -> None:
-    """Raise if a weight of PyTorch's module has this name."""
+    """Raise if this is the name of a weight of PyTorch's module."""
     if _THEIRS.fullmatch(name):
         raise AttributeError(
             f"{who} has no {name}: its weights are those of an SRU, {layer}.transform.weight, "
@@ -92,18 +92,18 @@ def _refuse(who: str, layer: str, name: str) -> None:
 
 
 class StartsFromC:
-    """A module of which c0 is the whole initial state, so that an h0 may be lost."""
+    """A module whose initial state is c0 alone, so that an h0 could be lost."""
 
     _carries_state = False
 
     def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
-        """Raise if h0 is not zero and c0 is, because h0 would be lost."""
-        # is_plain first: a compiled graph must not depend on what eager calls have seen.
+        """Raise if h0 is non-zero and c0 is zero, because h0 would be lost."""
+        # is_plain first: a compiled graph must not depend on earlier eager calls.
         if not is_plain(h0, c0) or self._carries_state or h0.is_meta:
             return
         if h0.is_cuda and torch.cuda.is_current_stream_capturing():
             return
-        # Only until a state has been carried once: on a GPU every check synchronises.
+        # Check only until a state has been carried over once: on a GPU every check synchronises.
         if bool(h0.any()):
             if not bool(c0.any()):
                 raise ValueError(
@@ -114,7 +114,7 @@ class StartsFromC:
 
 
 def state_for(who: str, name: str, c0: Tensor | None, x: Tensor) -> Tensor | None:
-    """Return a state for layers with the input `x`; raise if its dtype is another one, outside autocast."""
+    """Return the state in the dtype that layers with input `x` need; raise if it differs outside autocast."""
     dtype = accumulate_dtype(x.dtype)
     if c0 is None or c0.dtype is dtype:
         return c0
@@ -125,14 +125,14 @@ def state_for(who: str, name: str, c0: Tensor | None, x: Tensor) -> Tensor | Non
 
 
 def returned_state(c: Tensor, x: Tensor) -> Tensor:
-    """Return a state in the dtype of the input; under autocast, which rounds outputs, it stays as it is."""
+    """Return a state in the dtype of the input; unchanged under autocast, which rounds only outputs."""
     return c if is_autocast(x.device) else c.to(x.dtype)
 
 
 def refuse_foreign(state_dict: dict[str, Any], name: str, kind: str, errors: list[str]) -> None:
-    """Add an error if a state dict has an entry of this name, which a module of PyTorch has saved."""
+    """Add an error if the state dict has this entry, which only PyTorch's own modules save."""
     if name in state_dict:
         errors.append(
-            f"{name}: these are weights of a torch.nn module, and an SRU, which multiplies its state by no "
-            f"matrix, cannot take them; retrain with sru_nn.compat.{kind}"
+            f"{name}: these are weights of a torch.nn module; an SRU has no recurrent matrix and cannot load "
+            f"them; retrain with sru_nn.compat.{kind}"
         )

@@ -1,8 +1,9 @@
 #pragma once
 #pragma GCC system_header
 
-// cp.async, as late as hardware may be. The target holds NaN until its group is waited for. From then on the
-// thread that waited sees the data, and the others see NaN until a barrier that both reach has completed.
+// cp.async that completes as late as hardware allows. The target holds NaN until its group is waited for.
+// From then on the thread that waited sees the data, and other threads see NaN until a barrier of both has
+// completed.
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -17,8 +18,8 @@ constexpr unsigned kLargestCopy = 16;
 struct Copy {
     unsigned char* to;
     const void* from;
-    unsigned size, taken;              // the rest of the size is zeros
-    unsigned char seen[kLargestCopy];  // by this thread, while another one runs
+    unsigned size, taken;              // bytes after `taken` are zeros
+    unsigned char seen[kLargestCopy];  // this thread's view, saved while another thread runs
 
     bool overlaps(const Copy& other) const { return to < other.to + other.size && other.to < to + size; }
 };
@@ -28,7 +29,7 @@ class Copies {
  public:
     void issue(Copy copy) {
         memcpy(copy.seen, copy.from,
-               copy.taken);  // a sanitizer reports a wrong address here, not at the wait
+               copy.taken);  // makes a sanitizer report a wrong address here, not at the wait
         memset(copy.to, 0xff, copy.size);
         CUSHIM_QUIET;
         drop_arrived(copy);
@@ -40,7 +41,7 @@ class Copies {
         groups_.push_back(std::exchange(open_, {}));
     }
 
-    /// Until no more than the youngest `left` groups are on their way.
+    /// Waits until at most the newest `left` groups are in flight.
     void wait(unsigned left) {
         for (const Copy& copy : take_all_but(left)) {
             memset(copy.to, 0, copy.size);
@@ -48,7 +49,7 @@ class Copies {
         }
     }
 
-    /// Before another thread runs.
+    /// Called before another thread runs.
     void hide() {
         CUSHIM_QUIET;
         for (Copy& copy : arrived_) {
@@ -57,14 +58,14 @@ class Copies {
         }
     }
 
-    /// Before this thread runs again.
+    /// Called before this thread resumes.
     void show() {
         CUSHIM_QUIET;
         for (auto copy = arrived_.rbegin(); copy != arrived_.rend(); ++copy)
             memcpy(copy->to, copy->seen, copy->size);
     }
 
-    /// From now on all threads see what has arrived.
+    /// Makes the arrived copies visible to all threads.
     void publish(bool is_hidden) {
         if (is_hidden) show();
         CUSHIM_QUIET;
@@ -72,7 +73,7 @@ class Copies {
     }
 
  private:
-    /// Moves the groups that are due to what has arrived.
+    /// Moves all but the newest `left` groups to the arrived copies and returns them.
     std::vector<Copy> take_all_but(unsigned left) {
         CUSHIM_QUIET;
         std::vector<Copy> due;

@@ -1,7 +1,7 @@
 #pragma once
 #pragma GCC system_header
 
-// Where the threads of a warp, of a block and of a cooperative launch wait for each other.
+// The barriers of a warp, of a block and of a cooperative launch.
 #include <cstdint>
 #include <cstring>
 
@@ -28,7 +28,7 @@ inline void block_sync(int pred = 0) {
     __tsan_acquire(&b->bar.sync[g & 1]);
 #endif
 }
-/// Waits for the lanes of the mask. A shuffle or a vote does too, but orders no access to memory.
+/// Waits for the lanes of the mask. Shuffles and votes wait too, but do not order memory.
 inline void warp_sync(uint32_t mask, bool orders_memory = true) {
     asm volatile("" ::: "memory");
     CUSHIM_QUIET;
@@ -83,7 +83,7 @@ T warp_exchange(uint32_t mask, T v, int src) {
     if (mask >> src & 1)
         memcpy(&r, &w.slot[src], sizeof(T));
     else
-        memset(&r, 0xff, sizeof(T));  // undefined on hardware: poison
+        memset(&r, 0xff, sizeof(T));  // undefined on hardware
     warp_sync(mask, false);
     return r;
 }

@@ -1,7 +1,7 @@
 #pragma once
 #pragma GCC system_header
 
-// One OS thread runs a block; every CUDA thread of it is a fiber on that OS thread, told to the sanitizers.
+// One OS thread runs a block; each of its CUDA threads is a fiber that the sanitizers know of.
 #include <ucontext.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ namespace cushim {
 
 [[noreturn]] inline void die(const char* why);
 
-struct GridBar {  // barrier between the OS threads (= blocks) of one cooperative launch
+struct GridBar {  // a barrier for the OS threads, that is the blocks, of a cooperative launch
     std::mutex m;
     std::condition_variable cv;
     unsigned n = 0, count = 0, gen = 0;
@@ -107,7 +107,7 @@ struct Block {
     void run();
     void yield();
 
-    /// All threads have arrived at the barrier of the block.
+    /// Called when all threads have arrived at the barrier of the block.
     void release() {
         bar.count = 0;
         ++bar.gen;
@@ -117,7 +117,7 @@ struct Block {
         publish(0, nthreads);
     }
 
-    /// What threads copied is seen by all from here on.
+    /// Makes the copies of some threads visible to all.
     void publish(unsigned first, unsigned end) {
         for (unsigned i = first; i < end; ++i) fibers[i]->copies.publish(fibers[i].get() != cur);
     }
@@ -185,7 +185,7 @@ inline void Block::run() {
     bar = Bar{};
     warps.assign((nthreads + 31) / 32, Warp{});
     if (fibers.size() < nthreads) fibers.resize(nthreads);
-    if (hook) (*hook)(1);  // before the first and after the last thread of the block
+    if (hook) (*hook)(1);  // called with 1 before the block and with 0 after it
     std::vector<unsigned> order(nthreads);
     for (unsigned i = 0; i < nthreads; ++i) order[i] = i;
     const unsigned seed = setting("CUSHIM_SEED", 0);
@@ -193,8 +193,7 @@ inline void Block::run() {
 #if defined(__SANITIZE_THREAD__)
     main_tsan = __tsan_get_current_fiber();
 #endif
-    // A thread that never blocks gives its stack to the next one: plain elementwise kernels need a single
-    // fiber stack.
+    // A thread that never blocks passes its stack to the next one: elementwise kernels need a single stack.
     std::vector<std::unique_ptr<char[], StackFree>> spare;
     bool first = true;
     while (alive) {
@@ -241,7 +240,7 @@ inline void Block::run() {
             if (f->done) {
 #if defined(CUSHIM_TSAN)
                 __tsan_destroy_fiber(
-                    f->tsan);  // its stack is not handed on: reuse would look like a race, or hide one
+                    f->tsan);  // its stack is not reused, which would look like a race or hide one
 #else
                 if (f->stack) spare.push_back(std::move(f->stack));
 #endif

@@ -1,7 +1,7 @@
 #pragma once
 #pragma GCC system_header
 
-// Barriers, warp operations, loads, atomics and arithmetic, as device code calls them.
+// CUDA's device functions: barriers, warp operations, loads, atomics and arithmetic.
 #include "cushim/barriers.h"
 
 static constexpr int warpSize = 32;

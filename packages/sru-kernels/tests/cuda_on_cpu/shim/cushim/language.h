@@ -1,9 +1,9 @@
 #pragma once
 #pragma GCC system_header
 
-// What CUDA's own headers leave to nvcc: the words of the language and the built-in variables.
+// The keywords and built-in variables of CUDA, which its headers leave to nvcc.
 #if defined(__CUDACC__)
-#error "cushim is for host compilers; nvcc needs none of it"
+#error "cushim is for host compilers, not for nvcc"
 #endif
 
 #include <cuda_runtime_api.h>
@@ -20,7 +20,7 @@ void AnnotateIgnoreWritesBegin(const char*, int);
 void AnnotateIgnoreWritesEnd(const char*, int);
 }
 namespace cushim {
-/// Hides the shim's own bookkeeping, which is not the kernel's, from the race detector.
+/// Hides the shim's own bookkeeping from the race detector.
 struct Quiet {
     Quiet() {
         AnnotateIgnoreReadsBegin("", 0);
@@ -41,7 +41,7 @@ struct Quiet {
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#define CUSHIM 1  // says that this is no compiler of CUDA
+#define CUSHIM 1  // marks code compiled with this shim instead of nvcc
 
 #undef __shared__
 #define __shared__ thread_local

@@ -1,7 +1,7 @@
 #pragma once
 #pragma GCC system_header
 
-// A launch: blocks on OS threads, as many at a time as the machine has processors, or all of them.
+// A launch runs blocks on OS threads: as many at a time as the host has processors, or all if cooperative.
 #include <algorithm>
 #include <atomic>
 #include <functional>
@@ -34,7 +34,8 @@ void launch_body(dim3 grid, dim3 block, bool coop, F f, std::function<void(int)>
 #if defined(CUSHIM_TSAN)
     __tsan_release(&la.begin);
     if (!coop)
-        for (uint64_t i = 0; i < nb; i += 2) {  // a fresh OS thread, so fresh __shared__, for every block
+        for (uint64_t i = 0; i < nb;
+             i += 2) {  // a new OS thread per block, and with it new __shared__ memory
             for (uint64_t j = i; j < std::min(nb, i + 2); ++j)
                 th.emplace_back([&, j] {
                     Block b;

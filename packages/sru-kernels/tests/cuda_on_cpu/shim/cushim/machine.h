@@ -1,8 +1,8 @@
 #pragma once
 #pragma GCC system_header
 
-// The machine that the runtime tells of. Environment variables describe it, and are read at every call, so
-// that a test can change it in a running process.
+// The simulated machine. Environment variables describe it and are read at every call, so that a test can
+// change it in a running process.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -19,20 +19,21 @@ inline int setting(const char* name, int otherwise) {
     return text && *text ? atoi(text) : otherwise;
 }
 
-/// 0 where there is no driver.
+/// 0 without a driver.
 inline int driver_version() { return setting("CUSHIM_DRIVER", CUDART_VERSION); }
 inline int devices() { return setting("CUSHIM_DEVICES", 1); }
 inline int multiprocessors() { return setting("CUSHIM_MULTIPROCESSORS", 8); }
-/// 0 where the blocks of a launch cannot wait for each other.
+/// 0 if cooperative launches are not supported.
 inline int cooperative_launch() { return setting("CUSHIM_COOPERATIVE_LAUNCH", 1); }
-/// In bytes, of a block.
+/// The largest shared memory of a block, in bytes.
 inline int most_shared_memory() { return setting("CUSHIM_SHARED_MEMORY", 227 * 1024); }
-/// 10 · major + minor.
+/// 10 * major + minor.
 inline int compute_capability() { return setting("CUSHIM_COMPUTE_CAPABILITY", 120); }
-/// The name of a cudaError_t as a number that every launch returns.
+/// The cudaError_t that every launch returns.
 inline cudaError_t launch_error() { return static_cast<cudaError_t>(setting("CUSHIM_LAUNCH_ERROR", 0)); }
 
-/// What every call answers where the driver is missing or older than the runtime's major version.
+/// The error of every call if the driver or the devices are missing, or the driver is older than the
+/// runtime's major version.
 inline cudaError_t machine_error() {
     if (driver_version() / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
     return devices() > 0 ? cudaSuccess : cudaErrorNoDevice;
@@ -43,7 +44,7 @@ inline cudaError_t device_error(int device) {
     return device >= 0 && device < devices() ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
-/// What a launch answers whose blocks cannot all run at once. A multiprocessor has one.
+/// The error of a cooperative launch whose blocks cannot all run at once. A multiprocessor runs one block.
 inline cudaError_t cooperation_error(uint64_t blocks) {
     if (!cooperative_launch()) return cudaErrorNotSupported;
     return blocks <= uint64_t(multiprocessors()) ? cudaSuccess : cudaErrorCooperativeLaunchTooLarge;
@@ -64,13 +65,13 @@ inline cudaError_t set_error(cudaError_t error) {
     return error;
 }
 
-/// What a kernel's attribute says that a launch may ask for.
+/// The shared memory that a kernel's attribute permits, in bytes.
 inline int& permitted_shared_memory(const void* kernel) {
     static std::map<const void*, int> permitted;
     return permitted.try_emplace(kernel, 48 * 1024).first->second;
 }
 
-/// In bytes, of a block of this kernel.
+/// The largest shared memory of a block of this kernel, in bytes.
 inline size_t shared_memory_limit(const void* kernel) {
     return std::min(permitted_shared_memory(kernel), most_shared_memory());
 }

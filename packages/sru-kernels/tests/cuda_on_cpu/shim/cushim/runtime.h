@@ -1,12 +1,13 @@
 #pragma once
 #pragma GCC system_header
 
-// The runtime API that launch code uses. Device memory is host memory.
+// The runtime API used by launch code. Device memory is host memory.
 #include "cushim/launch.h"
 #include "cushim/machine.h"
 
 #define CUSHIM_API extern "C" inline
-// The header declares these as C functions; a kernel's type is known to a template alone.
+// CUDA's header declares these as C functions, but the shim needs templates, which see the type of the
+// kernel.
 #define cudaLaunchKernel cushim_cudaLaunchKernel
 #define cudaLaunchKernelEx cushim_cudaLaunchKernelEx
 #define cudaLaunchCooperativeKernel cushim_cudaLaunchCooperativeKernel

@@ -1,9 +1,9 @@
 #pragma once
 #pragma GCC system_header
 
-// Products of matrices whose elements are spread over the lanes of a warp, as the PTX manual lays them out
-// ("Matrix Fragments for mma.m16n8k16", "... mma.m16n8k8"). Sums are exact and rounded once; a GPU rounds
-// more often.
+// Matrix products with operands distributed over the lanes of a warp as in the PTX manual ("Matrix Fragments
+// for mma.m16n8k16", "... mma.m16n8k8"). Sums are computed in double and rounded once; a GPU rounds more
+// often.
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -14,7 +14,7 @@ namespace cushim {
 
 constexpr uint32_t kWholeWarp = 0xffffffffu;
 
-/// The values that all lanes of the warp pass in.
+/// Returns the values passed by all lanes of the warp.
 template <typename T>
 std::array<T, 32> warp_gather(const T& mine) {
     static_assert(sizeof(T) <= sizeof(Warp::fragments[0]));
@@ -32,8 +32,8 @@ struct Operands {
     uint32_t a[4], b[2];
 };
 
-/// d = a b + c. A lane has the rows lane / 4 and 8 more of d, and the columns 2 (lane % 4) and 1 more. `a_at`
-/// and `b_at` return the elements of a row or a column of the operands.
+/// d = a b + c. A lane holds rows lane / 4 and lane / 4 + 8 and columns 2 (lane % 4) and 2 (lane % 4) + 1 of
+/// d. `a_at(row, k)` and `b_at(k, column)` return the elements of the operands.
 template <int depth, typename A, typename Bs>
 void accumulate(float (&d)[4], const float (&c)[4], A a_at, Bs b_at) {
     const int lane = cushim::lane();
@@ -81,7 +81,7 @@ inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32
         [&](int k, int column) { return tf32(all[column * 4 + k % 4].b[k / 4]); });
 }
 
-/// cvt.rna.tf32.f32: the bits of the nearest number with 10 bits after the point, ties away from zero.
+/// cvt.rna.tf32.f32: the bits of the nearest number with a 10-bit mantissa, ties away from zero.
 inline uint32_t to_tf32(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof(bits));
@@ -89,8 +89,8 @@ inline uint32_t to_tf32(float value) {
     return is_finite ? (bits + 0x1000u) & ~0x1fffu : bits;
 }
 
-/// ldmatrix.sync.aligned.m8n8: `n` matrices of 8 rows of 16 bytes in shared memory. Lane 8 j + i passes in
-/// the address of row i of matrix j, and gets two neighbours of row lane / 4, or of that column if
+/// ldmatrix.sync.aligned.m8n8: `n` matrices of 8 rows of 16 bytes in shared memory. Lane 8 j + i passes the
+/// address of row i of matrix j; each lane gets two adjacent elements of row lane / 4, or of that column if
 /// `transposed`.
 template <int n, bool transposed>
 void ldmatrix(uint32_t (&r)[n], const void* row) {
