@@ -1,8 +1,8 @@
-"""Translation on the CPU: training, beam search, and how the time grows with the length.
+"""Translation on the CPU: training, beam search, and search time by length.
 
-`nox -s bench -- translation` writes docs/benchmarks/translation-speed.json and .md. Sizes and batches are
-those of a recipe for Multi30k, which is read from `--data-dir` or `$SRU_DATA`. `--only` measures one part and
-keeps the figures of the others.
+`nox -s bench -- translation` writes docs/benchmarks/translation-speed.json and .md. Sizes and batches follow
+a recipe for Multi30k; the data is read from `--data-dir` or `$SRU_DATA`. `--only` measures one part and keeps
+the figures of the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sru_apps.train.options import recipe_path
 from sru_apps.train.yaml_files import read_settings
 from sru_nn import backend
 
-# The benchmarks of sru-nn know how to time contenders in turns and how to record a run.
+# The benchmarks of sru-nn contain the helpers that time contenders in turns and record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import Timing, compare, race
@@ -92,7 +92,7 @@ def pairs(settings: Mapping[str, Any], data_dir: str | None) -> TranslationData:
 
 
 def config_of(settings: Mapping[str, Any], data: TranslationData) -> TranslationConfig:
-    """Return the sizes and choices of the recipe's model."""
+    """Return the configuration of the recipe's model."""
     assert data.tokenizer is not None
     return TranslationConfig(
         source_vocab_size=len(data.tokenizer.source),
@@ -103,7 +103,7 @@ def config_of(settings: Mapping[str, Any], data: TranslationData) -> Translation
 
 
 def as_lstm(config: TranslationConfig) -> TranslationConfig:
-    """Return the same model with PyTorch's LSTM, without what only an SRU has."""
+    """Return the same configuration with PyTorch's LSTM, without the options that only an SRU has."""
     own = dict.fromkeys(config.given("sru"))
     return replace(config, encoder="lstm", decoder="lstm", **own)
 
@@ -114,7 +114,7 @@ def size(model: nn.Module) -> int:
 
 
 def of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
-    """Return the width at which the model comes closest to a number of parameters without exceeding it."""
+    """Return the widest configuration that does not exceed a number of parameters."""
     ratio = config.units_of_decoder / config.hidden_size
 
     def wide(units: int) -> TranslationConfig:
@@ -129,11 +129,11 @@ def of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
 
 
 def training(options: argparse.Namespace, data: TranslationData, config: TranslationConfig) -> dict[str, Any]:
-    """Tokens per second of training steps, all contenders on the same batches."""
+    """Measure tokens per second of training steps; all contenders train on the same batches."""
     lstm = as_lstm(config)
     configs = {"sru": config, EQUAL_SIZES: lstm, EQUAL_PARAMETERS: of_size(size(build(config)), lstm)}
     loader = data.train_dataloader()
-    # Batches of all lengths, which are shuffled.
+    # The loader shuffles, so these batches have various lengths.
     batches = list(itertools.islice(loader, options.steps))
     models = {name: build(config) for name, config in configs.items()}
     errors = {name: check_steps(model, batches[0]) for name, model in models.items()}
@@ -163,7 +163,7 @@ def loss_of(model: TranslationModel, batch: Batch) -> Tensor:
 
 
 def trainer_steps(model: TranslationModel, batches: list[Batch]) -> Callable[[], None]:
-    """Return a call that trains on every batch."""
+    """Return a function that trains on every batch."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     model.train()
 
@@ -179,7 +179,7 @@ def trainer_steps(model: TranslationModel, batches: list[Batch]) -> Callable[[],
 
 @torch.inference_mode()
 def check_steps(model: TranslationModel, batch: Batch) -> float:
-    """Return how far step after step differs from reading targets at once; raise if it is much."""
+    """Return the error of `step` against `decode` of whole targets; raise if it is too large."""
     model.eval()
     memory = model.encode(batch.source, batch.source_mask)
     at_once, state, steps = model.output(model.decode(batch.target, memory)), model.start(memory), []
@@ -191,7 +191,7 @@ def check_steps(model: TranslationModel, batch: Batch) -> float:
 
 
 def check_kernels(model: TranslationModel, batch: Batch) -> float:
-    """Return how far gradients through the kernels differ from the reference's; raise if it is much."""
+    """Return the error of the kernels' gradients against the reference's; raise if it is too large."""
     model.eval()
 
     def gradients(choice: backend.Choice) -> list[Tensor]:
@@ -204,7 +204,7 @@ def check_kernels(model: TranslationModel, batch: Batch) -> float:
 def searching(
     options: argparse.Namespace, data: TranslationData, config: TranslationConfig
 ) -> dict[str, Any]:
-    """Sentences per second of a beam search whose translations all have the same length."""
+    """Measure sentences per second of beam search, with translations of equal length."""
     with_cells = build(replace(config, decoder="lstm")).eval()
     sources = beside(data, SENTENCES)
     expected = found(with_cells, sources, SYMBOLS)
@@ -228,23 +228,23 @@ def beside(data: TranslationData, count: int) -> Batch:
 
 
 def found(model: TranslationModel, batch: Batch, symbols: int) -> list[Any]:
-    """Translate into as many symbols."""
+    """Translate a batch, with this many symbols per translation."""
     options = Search(beam=BEAM, min_length=symbols, max_length=symbols)
     return [best for best, *_ in search(model, batch.source, batch.source_mask, options)]
 
 
 def searcher(model: TranslationModel, batch: Batch, symbols: int) -> Callable[[], object]:
-    """Return a call that translates."""
+    """Return a function that translates."""
     return lambda: found(model, batch, symbols)
 
 
 def scores(hypotheses: list[Any]) -> Tensor:
-    """Return what the search has ranked by."""
+    """Return the scores of hypotheses."""
     return torch.tensor([hypothesis.score for hypothesis in hypotheses])
 
 
 def use_cells(model: TranslationModel) -> None:
-    """Make every LSTM of the decoder read single steps with an `nn.LSTMCell` of the same weights."""
+    """Make every LSTM of the decoder run single steps with an `nn.LSTMCell` of the same weights."""
     for layer in model.layers:
         assert isinstance(layer, RecurrentEncoder)
         lstm = layer.rnn
@@ -254,7 +254,7 @@ def use_cells(model: TranslationModel) -> None:
 
 
 def step_of(cell: nn.LSTMCell) -> Callable[..., Any]:
-    """Return a function that reads a step as `RecurrentEncoder.step` does."""
+    """Return a replacement for `RecurrentEncoder.step`."""
 
     def step(x: Tensor, state: tuple[Tensor, Tensor]) -> Any:
         h, c = cell(x, (state[0].squeeze(0), state[1].squeeze(0)))
@@ -264,7 +264,7 @@ def step_of(cell: nn.LSTMCell) -> Callable[..., Any]:
 
 
 def length(options: argparse.Namespace, data: TranslationData, config: TranslationConfig) -> dict[str, Any]:
-    """Seconds of a beam search by the number of symbols that it writes."""
+    """Measure seconds of beam search by the length of its translations."""
     model, sources = build(config).eval(), beside(data, BESIDE)
     calls = {str(symbols): searcher(model, sources, symbols) for symbols in LENGTHS}
     times = race(calls, seconds=options.seconds)

@@ -1,4 +1,4 @@
-"""What `bench_translation.py` writes."""
+"""The report of `bench_translation.py`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def table(rows: Mapping[str, Any], unit: str, *widths: str) -> Iterator[str]:
-    """Write speeds, relative to the first LSTM."""
+    """Format speeds as a Markdown table, relative to the first LSTM."""
     titles = {"hidden_size": "D of the encoder, per direction", "decoder_size": "D of the decoder"}
     (_, base, *_) = rows.values()
     heads = ["system", "parameters", *(titles[width] for width in widths), unit, "relative to the LSTM"]
@@ -68,7 +68,7 @@ def table(rows: Mapping[str, Any], unit: str, *widths: str) -> Iterator[str]:
 
 
 def judged(part: str, result: Mapping[str, Any]) -> str:
-    """Return the row of the target of one part."""
+    """Return the target's row for one part."""
     goal, rows = TARGETS[part], result["rows"]
     if part == "length":
         ratio = per_symbol(rows, LENGTHS[-1]) / per_symbol(rows, LENGTHS[0])
@@ -81,5 +81,5 @@ def judged(part: str, result: Mapping[str, Any]) -> str:
 
 
 def per_symbol(rows: Mapping[str, Any], symbols: int) -> float:
-    """Return the median seconds per step, the one that ends among them."""
+    """Return the median seconds per step, counting the end symbol."""
     return float(rows[str(symbols)]["median"]) / (symbols + 1)
