@@ -175,7 +175,7 @@ def test_words_that_the_model_does_not_know_are_named_once(
     named = pytest.warns(
         UserWarning, match="^words that are not in .* as the unknown symbol: 'zebra', 'gnu'$"
     )
-    doubtful = pytest.warns(UserWarning, match=r"^sentence 3: nothing of it is in the model's vocabulary$")
+    doubtful = pytest.warns(UserWarning, match=r"^sentence 3: none of it is in the model's vocabulary$")
     with named, doubtful:
         assert predict(trained_run, "zebra film zebra", "a zebra", "gnu") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3

@@ -44,7 +44,7 @@ def test_a_csv_gets_columns_row_for_row(
     assert [{name: row[name] for name in former[0]} for row in rows] == former
     assert [bool(row["label_2"]) for row in rows] == [True, False, True, True]
     assert [bool(row["probability"]) for row in rows] == [True, False, True, True]
-    assert [row["note"] for row in rows] == ["", "", "nothing of it is in the model's vocabulary", ""]
+    assert [row["note"] for row in rows] == ["", "", "none of it is in the model's vocabulary", ""]
     assert float(rows[0][f"probability_{rows[0]['label_2']}"]) == float(rows[0]["probability"])
 
 
@@ -75,7 +75,7 @@ def test_json_gives_all_probabilities(
 
 
 def test_a_row_of_unknown_words_is_named(trained_run: Path, mail: Path) -> None:
-    with pytest.warns(UserWarning, match=r"mail.csv:6: nothing of it is in the model's vocabulary"):
+    with pytest.warns(UserWarning, match=r"mail.csv:6: none of it is in the model's vocabulary"):
         assert predict(trained_run, "--file", mail, "--text-column=body") == 0
 
 
@@ -83,7 +83,7 @@ def test_doubtful_rows_are_counted_from_the_tenth_on(trained_run: Path, tmp_path
     (tmp_path / "x.csv").write_text("text\n" + "zebra\n" * 15)
     with pytest.warns(UserWarning, match="there are 5 more such sentences") as warned:
         assert predict(trained_run, "--file", tmp_path / "x.csv") == 0
-    assert sum("nothing of it" in str(warning.message) for warning in warned) == 10
+    assert sum("none of it" in str(warning.message) for warning in warned) == 10
 
 
 def test_lines_of_several_files_and_of_compressed_ones_are_printed(

@@ -16,7 +16,7 @@ RAW = "We WON the match!\n\nCook the soup, don't fall.\nQwfpgj?\n"
 
 
 @pytest.mark.usefixtures("one_thread", "pictures")
-@pytest.mark.filterwarnings("ignore:.*nothing of it is in the model's vocabulary:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*none of it is in the model's vocabulary:UserWarning")
 def test_from_a_csv_file_to_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (tmp_path / "mail.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -117,7 +117,7 @@ def test_files_of_lines_and_of_rows(model: Path, tmp_path: Path, capsys: pytest.
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("en", "score"), *((text, "1") for text in [*TEXTS, "zebra"])])
     options = [f"--file={tmp_path / 'in.csv'}", "--text-column=en", f"--out={tmp_path / 'out.csv'}"]
-    with pytest.warns(UserWarning, match=r"in\.csv:5: nothing of it is in the model's vocabulary"):
+    with pytest.warns(UserWarning, match=r"in\.csv:5: none of it is in the model's vocabulary"):
         assert run("translate", model, *options, "--n-best=2") == 0
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -160,8 +160,8 @@ def test_given_translations_are_scored(
     ("args", "status", "message"),
     [
         (["translate", "one", "--file=x"], 2, "give sentences either as arguments or in --file, not both"),
-        (["translate", "one", "--out=x"], 2, "--out is for the translations of --file, and"),
-        (["translate", "--file=in.en", "--out=x", "--json"], 2, "of --file, and --json prints; leave it out"),
+        (["translate", "one", "--out=x"], 2, "--out is for the translations of --file, but"),
+        (["translate", "--file=in.en", "--out=x", "--json"], 2, "of --file, but --json prints; leave it out"),
         (
             ["translate", "--file=in.en", "--out=./in.en"],
             2,

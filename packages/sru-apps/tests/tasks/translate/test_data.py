@@ -200,7 +200,7 @@ def test_the_opening_counts_pairs_and_tokens(
         ({"name": "multi30k-en-de", "test_target_file": "x"}, "give --data.test_file too"),
         (
             {"train_file": "x", "test_set": "y"},
-            "--test-set chooses among those of a published set; give --test",
+            r"--test-set needs published data \(--data.name\); use --test",
         ),
         ({"validation_file": "x", "prepared_dir": "p"}, "validation_file needs a train_file"),
         ({"test_file": "x", "prepared_dir": "p"}, "test_file needs sentences to train on"),
@@ -242,7 +242,7 @@ def test_a_folder_may_hold_longer_sentences_than_a_batch(
     data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_tokens=6)
     data.setup("fit")
     message = (
-        "prepared: expected training sentences of at most 6 tokens with their ends, .* got one of 7; raise"
+        r"prepared: expected training sentences of at most 6 tokens \(max_tokens\), .* got one of 7; raise"
     )
     with pytest.raises(DataError, match=message):
         data.train_dataloader()

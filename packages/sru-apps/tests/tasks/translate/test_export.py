@@ -147,7 +147,8 @@ def test_the_command(trained: Path, corpus: Path, tmp_path: Path, capsys: pytest
     path.write_text(json.dumps(translator.config | {"forbidden": [0, *range(2, len(model.tokenizer) - 1)]}))
     lines = sentences.read_text().splitlines()
     with pytest.raises(
-        UserError, match=r"[0-5] of 6 translations .*; '.*' is '.*' \(-.*\) by PyTorch and .* by ONNX"
+        UserError,
+        match=r"[0-5] of 6 translations .*; '.*' becomes '.*' \(-.*\) with PyTorch and .* with ONNX",
     ):
         export.compare(folder, model.network, model.tokenizer, lines)
 
@@ -160,16 +161,16 @@ def test_the_command(trained: Path, corpus: Path, tmp_path: Path, capsys: pytest
 
     refuses(r"sentence 1 must have 1 to 3 symbols, got 4", [2], [2] * 4)
     refuses(r"sentence 0 must have 1 to 3 symbols, got 0", [])
-    refuses(r"sentence 0 holds an id that is not from 0 to 10", [11])
+    refuses(r"sentence 0 has an id outside the range 0 to 10", [11])
     refuses(r"n_best must be from 1 to the beam, 2, got 3", [2], n_best=3)
     refuses(r"length_penalty must be average, gnmt or none, got 'wu'", [2], length_penalty="wu")
     refuses(r"alpha is the exponent of .* got 0.6 with none", [2], length_penalty="none", alpha=0.6)
-    refuses(r"min_length must be from 0 to 2, the most symbols, got 3", [2], min_length=3)
+    refuses(r"min_length must be from 0 to 2, the maximum length, got 3", [2], min_length=3)
     assert all(len(best.ids) <= 2 for (best,) in OnnxTranslator(folder).translate([[2], [3]], max_length=9))
     path.write_text(json.dumps(limited | {"most_source_symbols": None}))
     refuses(r"sentence 0 must have at least 1 symbol, got 0", [])
     path.write_text(json.dumps(limited | {"format": 9}))
-    refuses(r"exported has the format 9, and this search reads 1; take the onnx_search.py of the", [2])
+    refuses(r"exported has format 9, but this script reads format 1; use the onnx_search.py of the", [2])
 
 
 def test_wrong_command_lines(
@@ -183,8 +184,8 @@ def test_wrong_command_lines(
         return capsys.readouterr().err
 
     out = ("--out", tmp_path / "exported")
-    assert "--out must be a folder, and " in message(trained, "--out", empty)
-    assert "--check needs sentences, and " in message(trained, *out, "--check", empty)
+    assert "--out must be a folder, but " in message(trained, "--out", empty)
+    assert "--check needs sentences, but " in message(trained, *out, "--check", empty)
     assert "cannot read " in message(trained, *out, "--check", tmp_path / "missing")
     assert "no model at " in message(tmp_path / "missing", *out)
 
@@ -206,6 +207,6 @@ def test_wrong_command_lines(
     assert "the disk is full" in message(trained, *out)
     assert list(out[1].iterdir()) == []
     monkeypatch.setattr(export, "TORCH_2_13", False)
-    assert "exporting sentences of any length needs torch 2.13, this is " in message(trained, *out)
+    assert "exporting sentences of any length needs torch 2.13, got " in message(trained, *out)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "this needs onnx and onnxscript; pip install onnx onnxscript" in message(trained, *out)

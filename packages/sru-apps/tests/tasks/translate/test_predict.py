@@ -185,11 +185,11 @@ def test_errors() -> None:
         model.predict("a dog")
     with pytest.raises(ValueError, match="n_best must be at most the size of the beam, 3, got 4"):
         model.translate("a", Search(n_best=4))
-    with pytest.raises(ValueError, match="max_length must be at least 3, the least, got 2"):
+    with pytest.raises(ValueError, match=r"max_length must be at least min_length \(3\), got 2"):
         Search(min_length=3, max_length=2)
     with pytest.raises(ValueError, match="max_length must be at least 2, the symbols of the prefix, got 1"):
         model.translate("a", Search(max_length=1), prefix="zwei hund")
-    with pytest.raises(ValueError, match="a side must have at most 1,024 symbols, got 1,025: 'a'"):
+    with pytest.raises(ValueError, match="each side must have at most 1,024 symbols, got 1,025: 'a'"):
         model.score([("a", "zwei " * 1025)])
     other = TokenizerPair(SentenceTokenizer(WordTokenizer.train(["a"])), model.tokenizer.target)
     with pytest.raises(UserError, match="the model reads 13 tokens and its tokenizer has 5"):
