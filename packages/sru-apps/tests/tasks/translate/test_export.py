@@ -1,4 +1,4 @@
-"""Exported models translate as those they were made of."""
+"""Exported models translate like the original models."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from sru_nn.operators import TORCH_2_13
 from .cases import SOURCES, SYSTEMS, TARGETS, model_of
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(package, reason="export needs it, or its test")
+    pytest.importorskip(package, reason="the export or this test needs it")
 pytestmark = [
     pytest.mark.skipif(not TORCH_2_13, reason="sentences of any length in a graph need torch 2.13"),
-    # PyTorch's exporter uses what it deprecates.
+    # PyTorch's exporter calls deprecated functions.
     pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec:FutureWarning"),
 ]
 SENTENCES = [[3, 1, 4, 1, 5, 9, 2], [6], [5, 3, 5], [8, 9, 7, 9, 3]]
 
 
 def words(count: int) -> SentenceTokenizer:
-    """A vocabulary of `count` words, those of padding, of the unknown word and both markers among them."""
+    """Return a vocabulary of `count` tokens, including padding, unknown and both markers."""
     return SentenceTokenizer(WordTokenizer.from_words([f"w{number}" for number in range(count - 4)]))
 
 
 def exported(folder: Path, model: TranslationModel) -> OnnxTranslator:
-    """Write a model of `cases` with vocabularies, and open it."""
+    """Export a model of `cases` with vocabularies, and open it."""
     export.write_export(folder, model, TokenizerPair(words(SOURCES), words(TARGETS)))
     return OnnxTranslator(folder)
 
 
 def opinionated(**options: Any) -> TranslationModel:
-    """A model whose translations of sentences differ and end at different places."""
+    """Return a model whose translations differ between sentences and end at different lengths."""
     model = model_of(**options)
     with torch.no_grad():
         model.output.weight.mul_(4)
@@ -54,7 +54,7 @@ def opinionated(**options: Any) -> TranslationModel:
 
 
 def expected(model: TranslationModel, **options: Any) -> list[list[tuple[list[int], float]]]:
-    """What PyTorch finds."""
+    """Return PyTorch's translations."""
     lengths = torch.tensor([len(sentence) for sentence in SENTENCES])
     mask = torch.arange(int(lengths.max()))[:, None] >= lengths
     source = torch.zeros(mask.shape, dtype=torch.int64)
@@ -73,13 +73,13 @@ SEARCHES: list[dict[str, Any]] = [
 
 
 class Session:
-    """Runs what `write_graphs` exports without turning it into ONNX, which takes most of the time."""
+    """Runs the exported programs of `write_graphs` without the conversion to ONNX, which is slow."""
 
     programs: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def write(cls, model: Any, args: Any, path: Path, **options: Any) -> None:
-        """Export as `to_onnx` begins to."""
+        """Do the first part of `to_onnx`."""
         names = options.pop("input_names"), options.pop("output_names")
         cls.programs[path.name] = torch.export.export(model, args, **options).module(), *names
 
@@ -100,9 +100,7 @@ class Session:
 
 @torch.no_grad()
 @pytest.mark.parametrize("system", ["srupp", "transformer-sru"])
-def test_the_search_finds_what_pytorch_finds(
-    tmp_path: Path, system: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_search_equals_pytorchs(tmp_path: Path, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sru_apps.tasks.translate.graphs.to_onnx", Session.write)
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
     small = {"encoder": "srupp", "num_layers": 1, "decoder_layers": 1, "attention": "luong"}
@@ -110,12 +108,12 @@ def test_the_search_finds_what_pytorch_finds(
     translator = exported(tmp_path / "exported", model)
     for options in SEARCHES:
         assert translator.translate(SENTENCES, **options) == expected(model, **options)
-    # How long a translation may be is told by the export.
+    # The export determines the maximum length.
     translator.config["longest"] = {"per_source_symbol": 0, "more": 2}
     short = translator.translate(SENTENCES)
     assert short == expected(model, max_length=2)
     translator.config["longest"] = {"per_source_symbol": PER_SYMBOL, "more": MORE}
-    # Those of the model are the defaults, and no sentence depends on the others.
+    # The defaults are the model's, and no sentence depends on the others.
     together = translator.translate(SENTENCES)
     assert together == expected(model)
     assert len({tuple(best.ids) for best, *_ in together}) > 1
