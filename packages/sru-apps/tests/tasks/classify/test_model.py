@@ -47,7 +47,7 @@ def test_every_parameter_is_trained(encoder: str) -> None:
     ids = torch.randint(1, 11, (7, 4))
     torch.nn.functional.cross_entropy(network(ids, ids == 0), torch.tensor([0, 1, 2, 0])).backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    # In SRU++, alpha is zero at first, so keys and values have no gradient until the second step.
+    # Keys and values of SRU++ have no gradient while alpha is zero.
     assert [name for name in idle if not name.endswith("transform.linear2.weight")] == []
 
 

@@ -56,12 +56,12 @@ def test_an_empty_reference_next_to_others_is_missing() -> None:
     assert scorer.sentence("a", ("a b c d e", "")).bleu == scorer.sentence("a", ("a b c d e",)).bleu
 
 
-def test_a_sentence_too_short_for_four_grams_has_a_figure() -> None:
+def test_a_sentence_too_short_for_four_grams_has_a_score() -> None:
     pytest.importorskip("sacrebleu")
     assert TranslationScorer().sentence("a dog", ["a dog"]).bleu == pytest.approx(100)
 
 
-def test_without_sacrebleu_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sacrebleu(monkeypatch: pytest.MonkeyPatch) -> None:
     found = builtins.__import__
 
     def without(name: str, *args: Any, **options: Any) -> Any:
