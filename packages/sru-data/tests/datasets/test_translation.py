@@ -143,7 +143,9 @@ def test_a_published_set_in_the_data_folder(tmp_path: Path, name: str, test: str
 
 
 def test_a_set_that_is_not_there(cache: Path, tmp_path: Path) -> None:
-    message = r"mt/wmt14/train\.en in the data folder, got no such file; make the texts as https://\S*wmt14"
+    message = (
+        r"mt/wmt14/train\.en in the data folder, got no such file; make the texts as in https://\S*wmt14"
+    )
     with pytest.raises(DataError, match=message):
         load("wmt14-en-de", data_dir=tmp_path)
     message = r"mt/iwslt14/train\.de in the data folder, got no data folder; make .* data_dir or SRU_DATA"

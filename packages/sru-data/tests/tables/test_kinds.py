@@ -51,7 +51,7 @@ def test_a_list_is_joined_if_a_separator_is_given(tmp_path) -> None:
     found = open_table(tmp_path / "x.jsonl").rows(["label"], list_separator="|")
     assert [next(found).values, next(found).values] == [("a|b",), ("",)]
     with pytest.raises(
-        DataError, match=r"x\.jsonl:3: expected the items of 'label' not to be empty or hold '\|'"
+        DataError, match=r"x\.jsonl:3: expected items of 'label' that are not empty and do not contain '\|'"
     ):
         next(found)
 
@@ -64,7 +64,7 @@ def test_a_list_is_joined_if_a_separator_is_given(tmp_path) -> None:
             "a,b",
             r"x\.jsonl:1: expected a JSON object, got something that is not JSON: Expecting value",
         ),
-        ("{\n", r"x\.jsonl:1: .* not JSON: .*; write each object on a line of its own, as `jq -c` does"),
+        ("{\n", r"x\.jsonl:1: .* not JSON: .*; write each object on its own line, as `jq -c` does"),
         ('[{"text": 1},\n 2]', r"x\.jsonl:2: expected a JSON object, got 2$"),
         ("[[]]", r"x\.jsonl:1: expected a JSON object, got \[\]$"),
         ('[{"text": 1}', r"x\.jsonl:1: expected a JSON array that ends in '\]'"),
@@ -189,7 +189,7 @@ def test_a_folder_without_texts_is_an_error(tmp_path) -> None:
         open_table(tmp_path)
     (tmp_path / "in" / "pos" / "old").mkdir()
     (tmp_path / "in" / "pos" / "a.txt").write_text("a")
-    with pytest.raises(DataError, match=r"pos/old: expected a file per .* label 'pos', got a folder beside"):
+    with pytest.raises(DataError, match=r"pos/old: expected a file per .* label 'pos', got a folder among"):
         open_table(tmp_path / "in")
     (tmp_path / "in" / "pos" / "old").rmdir()
     (tmp_path / "in" / "pos" / "a.txt").write_bytes(b"a\nn\xe9e")

@@ -204,7 +204,7 @@ def test_a_folder_of_something_else_is_begun_again_or_refused(
     corpus = make_corpus(30, 3, 1)
     interrupted(corpus, tmp_path / "unfinished", tokenizer=make_tokenizer, options=OPTIONS)
     with pytest.warns(
-        UserWarning, match=f"the unfinished corpus there was begun with {difference}; beginning again"
+        UserWarning, match=f"the unfinished corpus there was prepared with {difference}; starting again"
     ):
         prepare(folder=tmp_path / "unfinished", **now)
     prepare(folder=tmp_path / "fresh", **now)

@@ -167,7 +167,7 @@ def test_several_files_compressed_and_json_lines(tiny_texts: Path, tmp_path: Pat
     ):
         data = make(tiny_texts, **options, prepared_dir=str(tmp_path / str(number)))
         assert torch.equal(data.prepared.train.tokens, expected)
-    with pytest.raises(DataError, match=r"b.jsonl:1: .* 'text', got only the fields body; name the one"):
+    with pytest.raises(DataError, match=r"b.jsonl:1: .* 'text', got only the fields body; choose one"):
         make(tiny_texts, train_file=named, prepared_dir=str(tmp_path / "none"))
 
 
@@ -185,7 +185,7 @@ def test_another_encoding(tiny_texts: Path, tmp_path: Path) -> None:
         for encoding in ("cp1252", "utf-8")
     )
     assert torch.equal(ours.prepared.train.tokens, theirs.prepared.train.tokens)
-    with pytest.raises(ValueError, match="encoding must be one that Python knows and that extends ASCII"):
+    with pytest.raises(ValueError, match="encoding must be one that Python supports and that extends ASCII"):
         make(tiny_texts, encoding="utf-7", prepared_dir=str(tmp_path / "none"))
 
 

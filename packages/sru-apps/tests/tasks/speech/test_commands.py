@@ -172,7 +172,7 @@ def test_invalid_transcribe_options(
         (["--num-cepstra=20"], "--data.num_cepstra is for mfcc; leave it out, or give --data.features mfcc"),
         (["--vtlp=0.6"], "vtlp must be 0 to 0.5, got 0.6"),
         (["--lm=x.lm"], "x.lm: expected a text file, got no such file"),
-        (["--unit=subwords"], "vocab_size is for subwords, which need it"),
+        (["--unit=subwords"], "vocab_size is required for subwords and only for them"),
     ],
 )
 def test_invalid_data_options(

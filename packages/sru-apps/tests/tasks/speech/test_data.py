@@ -111,7 +111,7 @@ def test_unreadable_utterances_are_refused_or_left_out(
 ) -> None:
     file = manifest("mine", ["A B", "BA"] * 10)
     (tmp_path / "mine-3.mfc").write_bytes(b"")
-    with pytest.raises(DataError, match=r"mine-3.mfc: expected a big-endian number of values"):
+    with pytest.raises(DataError, match=r"mine-3.mfc: expected a big-endian count"):
         data(tmp_path, train_file=file)
     found = data(tmp_path, train_file=file, on_unreadable="skip")
     assert sum(len(part) for part in found.parts.values()) == 19

@@ -163,7 +163,7 @@ def test_training_starts_from_another_model(
         (
             "train.de",
             (b"eins " * 11 + b"\n") * 30,
-            "none can: sentence longer than the limit",
+            "none of them usable: sentence longer than the limit",
         ),
     ],
 )

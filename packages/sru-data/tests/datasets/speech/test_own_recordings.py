@@ -60,11 +60,11 @@ def test_features_of_kaldi(tmp_path: Path) -> None:
         ),
         ({"feats.scp": "\nu1 | cat\n"}, True, r"feats\.scp:2: expected a file, got a command: .*; write the"),
         ({"feats.scp": "u1 f.ark:1[0:5]\n"}, True, r"feats\.scp:1: expected 'ARCHIVE:POSITION', got a range"),
-        ({"wav.scp": "r1\n"}, False, r"wav\.scp:1: expected an id and a file, got an id alone"),
+        ({"wav.scp": "r1\n"}, False, r"wav\.scp:1: expected an id and a file, got only an id"),
         (
             {"wav.scp": "r1 x\nr2 y\nr1 z\n"},
             False,
-            r"wav\.scp:3: expected an id once, got 'r1' on line 1 too; remove one",
+            r"wav\.scp:3: expected unique ids, got 'r1' on line 1 too; remove one",
         ),
         (
             {"segments": "u1 r1 0\n"},
