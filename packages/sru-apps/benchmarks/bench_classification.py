@@ -124,7 +124,7 @@ def main() -> None:
         "rows": rows,
     }
     save(options.out, "classification", result, page(result))
-    save_targets(options.out, "classification", facts, [judged(result)])
+    save_targets(options.out, "classification", facts, [target_row(result)])
 
 
 def loss_and_gradients(module: ClassifierModule, batch: Batch, choice: backend.Choice) -> list[Tensor]:
@@ -164,7 +164,7 @@ def speedup(result: Mapping[str, Any]) -> float:
     return float(theirs / ours)
 
 
-def judged(result: Mapping[str, Any]) -> str:
+def target_row(result: Mapping[str, Any]) -> str:
     """Return the target's row."""
     what, ratio = "an epoch of SST-2, kernels against reference operators", speedup(result)
     return target(what, f"at least {TARGET:g}x", f"{ratio:.2f}x", ratio >= TARGET)

@@ -70,7 +70,7 @@ def main() -> None:
         result[part] = {"machine": machine("cpu"), **measure[part](options)}
     save(options.out, "language-model", result, page(result))
     for part, found in result.items():
-        save_targets(options.out, f"language-model-{part}", found["machine"], [judged(part, found)])
+        save_targets(options.out, f"language-model-{part}", found["machine"], [target_row(part, found)])
 
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {name} | {1e3 * t['median']:.2f} [{1e3 * t['low']:.2f}, {1e3 * t['high']:.2f}] |"
 
 
-def judged(part: str, result: Mapping[str, Any]) -> str:
+def target_row(part: str, result: Mapping[str, Any]) -> str:
     """Return the target's row for one part."""
     goal = TARGETS[part]
     if part == "trainer":

@@ -89,7 +89,7 @@ class Contender:
         self.steps.append(time.perf_counter() - start)
 
 
-def measured(data: SquadData, precision: str) -> dict[str, Any]:
+def measure_epoch(data: SquadData, precision: str) -> dict[str, Any]:
     """Train both readers for an epoch."""
     contenders = {name: Contender(name, data) for name in ENCODERS}
     loader = data.train_dataloader()
@@ -166,7 +166,7 @@ def main() -> None:
         "questions": len(data.parts["train"]),
         "batches": len(data.train_dataloader()),
         "padding": data.padding(),
-        "rows": {precision: measured(data, precision) for precision in PRECISIONS},
+        "rows": {precision: measure_epoch(data, precision) for precision in PRECISIONS},
     }
     save(options.out, "squad-speed", result, page(result))
     rows = [

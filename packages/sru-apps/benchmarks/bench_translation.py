@@ -40,17 +40,17 @@ from measure import Timing, compare, race
 from record import machine, save, save_targets
 from translation_report import (
     BEAM,
-    BESIDE,
     CELL,
     EQUAL_PARAMETERS,
     EQUAL_SIZES,
+    LENGTH_BATCH,
     LENGTHS,
     PARTS,
     RECIPE,
     SENTENCES,
     SYMBOLS,
-    judged,
     page,
+    target_row,
 )
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     result: dict[str, Any] = json.loads(former.read_text()) if options.only and former.exists() else {}
     measure: Mapping[str, Callable[..., dict[str, Any]]] = {
         "training": training,
-        "search": searching,
+        "search": search_speed,
         "length": length,
     }
     settings = read_settings(recipe_path(TASK, RECIPE))
@@ -80,7 +80,7 @@ def main() -> None:
         result[part] = {"machine": machine("cpu"), **measure[part](options, data, config)}
     save(options.out, "translation-speed", result, page(result))
     for part, measured in result.items():
-        save_targets(options.out, f"translation-{part}", measured["machine"], [judged(part, measured)])
+        save_targets(options.out, f"translation-{part}", measured["machine"], [target_row(part, measured)])
 
 
 def pairs(settings: Mapping[str, Any], data_dir: str | None) -> TranslationData:
@@ -113,9 +113,9 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
+def config_of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
     """Return the widest configuration that does not exceed a number of parameters."""
-    ratio = config.units_of_decoder / config.hidden_size
+    ratio = config.decoder_units / config.hidden_size
 
     def wide(units: int) -> TranslationConfig:
         return replace(config, hidden_size=units, decoder_size=round(ratio * units))
@@ -131,7 +131,7 @@ def of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
 def training(options: argparse.Namespace, data: TranslationData, config: TranslationConfig) -> dict[str, Any]:
     """Measure tokens per second of training steps; all contenders train on the same batches."""
     lstm = as_lstm(config)
-    configs = {"sru": config, EQUAL_SIZES: lstm, EQUAL_PARAMETERS: of_size(size(build(config)), lstm)}
+    configs = {"sru": config, EQUAL_SIZES: lstm, EQUAL_PARAMETERS: config_of_size(size(build(config)), lstm)}
     loader = data.train_dataloader()
     # The loader shuffles, so these batches have various lengths.
     batches = list(itertools.islice(loader, options.steps))
@@ -146,12 +146,12 @@ def training(options: argparse.Namespace, data: TranslationData, config: Transla
         name: {
             "parameters": size(models[name]),
             "hidden_size": configs[name].hidden_size,
-            "decoder_size": configs[name].units_of_decoder,
+            "decoder_size": configs[name].decoder_units,
             "per_second": per_second(time, tokens),
         }
         for name, time in times.items()
     }
-    return {"errors": errors, "layers": [config.num_layers, config.layers_of_decoder], "rows": rows}
+    return {"errors": errors, "layers": [config.num_layers, config.num_decoder_layers], "rows": rows}
 
 
 def loss_of(model: TranslationModel, batch: Batch) -> Tensor:
@@ -201,12 +201,12 @@ def check_kernels(model: TranslationModel, batch: Batch) -> float:
     return compare(gradients(backend.active()), gradients("reference"))
 
 
-def searching(
+def search_speed(
     options: argparse.Namespace, data: TranslationData, config: TranslationConfig
 ) -> dict[str, Any]:
     """Measure sentences per second of beam search, with translations of equal length."""
     with_cells = build(replace(config, decoder="lstm")).eval()
-    sources = beside(data, SENTENCES)
+    sources = validation_batch(data, SENTENCES)
     expected = found(with_cells, sources, SYMBOLS)
     use_cells(with_cells)
     same = found(with_cells, sources, SYMBOLS)
@@ -218,10 +218,10 @@ def searching(
         name: {"parameters": size(models[name]), "per_second": per_second(time, SENTENCES)}
         for name, time in times.items()
     }
-    return {"decoder_size": config.units_of_decoder, "layers": config.layers_of_decoder, "rows": rows}
+    return {"decoder_size": config.decoder_units, "layers": config.num_decoder_layers, "rows": rows}
 
 
-def beside(data: TranslationData, count: int) -> Batch:
+def validation_batch(data: TranslationData, count: int) -> Batch:
     """Return the first sentences of the validation set as a batch."""
     part = data.parts["validation"]
     return data.collate([part[number] for number in range(count)])
@@ -265,7 +265,7 @@ def step_of(cell: nn.LSTMCell) -> Callable[..., Any]:
 
 def length(options: argparse.Namespace, data: TranslationData, config: TranslationConfig) -> dict[str, Any]:
     """Measure seconds of beam search by the length of its translations."""
-    model, sources = build(config).eval(), beside(data, BESIDE)
+    model, sources = build(config).eval(), validation_batch(data, LENGTH_BATCH)
     calls = {str(symbols): searcher(model, sources, symbols) for symbols in LENGTHS}
     times = race(calls, seconds=options.seconds)
     return {"rows": {symbols: vars(time) for symbols, time in times.items()}}

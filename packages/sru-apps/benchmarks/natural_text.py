@@ -58,7 +58,7 @@ model. To reproduce it:
 
 
 @torch.inference_mode()
-def measured(model: Classifier, examples: Sequence[Example]) -> dict[str, float]:
+def evaluate(model: Classifier, examples: Sequence[Example]) -> dict[str, float]:
     """Return accuracy and the share of unknown words, in percent."""
     ids = [model.tokenizer.encode(example.text) for example in examples]
     parts = UnknownParts(model.tokenizer)
@@ -75,7 +75,7 @@ def measured(model: Classifier, examples: Sequence[Example]) -> dict[str, float]
     return {"accuracy": 100 * correct / len(ids), "unknown": 100 * parts.unknown / parts.tokens}
 
 
-def compared(given: str, data_dir: str | None) -> dict[str, Any]:
+def evaluate_model(given: str, data_dir: str | None) -> dict[str, Any]:
     """Evaluate one model, given as a path or as NAME=PATH."""
     name, _, path = given.rpartition("=")
     folder = Path(path)
@@ -99,8 +99,8 @@ def compared(given: str, data_dir: str | None) -> dict[str, Any]:
         "vocabulary": len(model.tokenizer),
         "seed": seed,
         "texts": len(test),
-        "tokenized": measured(model, test),
-        "natural": measured(model, natural),
+        "tokenized": evaluate(model, test),
+        "natural": evaluate(model, natural),
     }
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for natural-text.json and natural-text.md")
     options = parser.parse_args()
     facts = machine("cpu")
-    rows = [compared(model, options.data_dir) for model in options.models]
+    rows = [evaluate_model(model, options.data_dir) for model in options.models]
     page = [*HEAD, "", f"{described(facts)}", "", *table(rows)]
     if options.out is None:
         print("\n".join(page))

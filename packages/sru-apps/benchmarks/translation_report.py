@@ -11,7 +11,7 @@ RECIPE = "multi30k-en-de-sru"
 EQUAL_SIZES, EQUAL_PARAMETERS = "lstm, equal sizes", "lstm, equal parameters"
 CELL = "lstm decoder by nn.LSTMCell"
 BEAM, SENTENCES, SYMBOLS = 5, 32, 16
-LENGTHS, BESIDE = (25, 50, 100, 200, 400), 8
+LENGTHS, LENGTH_BATCH = (25, 50, 100, 200, 400), 8
 TARGETS = {"training": 1.5, "search": 1.3, "length": 1.2}
 PARTS = tuple(TARGETS)
 
@@ -43,7 +43,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
     if "length" in result:
         part = result["length"]
         yield "\n## Time by length\n"
-        yield f"The SRU, beam {BEAM}, {BESIDE} sentences side by side, translations of a given length."
+        yield f"The SRU, beam {BEAM}, {LENGTH_BATCH} sentences side by side, translations of a given length."
         yield f"{described(part['machine'])}.\n"
         yield "| symbols | ms | ms per symbol |"
         yield "| --- | --- | --- |"
@@ -67,7 +67,7 @@ def table(rows: Mapping[str, Any], unit: str, *widths: str) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def judged(part: str, result: Mapping[str, Any]) -> str:
+def target_row(part: str, result: Mapping[str, Any]) -> str:
     """Return the target's row for one part."""
     goal, rows = TARGETS[part], result["rows"]
     if part == "length":

@@ -90,12 +90,12 @@ def test_equations() -> None:
     asked = [vectors[i] for i in batch.question[:, 0]]
     rows = []
     for t, word in enumerate(words):
-        alike = [
+        similarities = [
             torch.relu(network.inputs.aligned.projection(word))
             @ torch.relu(network.inputs.aligned.projection(q))
             for q in asked
         ]
-        shares = torch.stack(alike).softmax(0)
+        shares = torch.stack(similarities).softmax(0)
         aligned = sum(a * q for a, q in zip(shares, asked, strict=True))
         tag, entity = (torch.eye(n)[ids[t, 0]] for n, ids in ((4, batch.tags), (3, batch.entities)))
         rows.append(torch.cat([word, aligned, batch.features[t, 0], tag, entity]))
@@ -159,8 +159,8 @@ def test_the_loss_is_the_mean_cross_entropy_of_start_and_end() -> None:
         torch.testing.assert_close(losses[b], -(first * last).log())
     assert losses[1] == 0
     torch.testing.assert_close(reader_loss(scores, start, end), (losses[0] + losses[2]) / 2)
-    nobody = torch.full((3,), -1)
-    assert reader_loss(scores, nobody, nobody) == 0
+    unlocated = torch.full((3,), -1)
+    assert reader_loss(scores, unlocated, unlocated) == 0
 
 
 def test_no_answer_is_part_of_the_distribution() -> None:

@@ -109,9 +109,9 @@ def test_layers_are_relearned_for_other_annotations(questions: Path) -> None:
     tagged = SquadModule(
         config, annotator={"features": "spacy", "version": "4"}, tags=["", "NN"], entities=[""]
     )
-    reason, anew = tagged.relearned(other)
+    reason, prefixes = tagged.relearned(other)
     assert reason == "the words were annotated differently"
-    named = [name for name in tagged.network.state_dict() if name.startswith(anew)]
+    named = [name for name in tagged.network.state_dict() if name.startswith(prefixes)]
     assert {name.rpartition(".rnn.")[0] for name in named} == {"document_encoder.layers.0"}
     same = SimpleNamespace(annotator=SimpleNamespace(description={"features": "spacy", "version": "4"}))
     assert tagged.relearned(same) == ("", ())

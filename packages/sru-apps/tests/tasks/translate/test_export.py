@@ -44,7 +44,7 @@ def exported(folder: Path, model: TranslationModel) -> OnnxTranslator:
     return OnnxTranslator(folder)
 
 
-def opinionated(**options: Any) -> TranslationModel:
+def varied_model(**options: Any) -> TranslationModel:
     """Return a model whose translations differ between sentences and end at different lengths."""
     model = model_of(**options)
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_the_search_equals_pytorchs(tmp_path: Path, system: str, monkeypatch: py
     monkeypatch.setattr("sru_apps.tasks.translate.graphs.to_onnx", Session.write)
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
     small = {"encoder": "srupp", "num_layers": 1, "decoder_layers": 1, "attention": "luong"}
-    model = opinionated(**SYSTEMS[system] | ({} if system == "transformer-sru" else small))
+    model = varied_model(**SYSTEMS[system] | ({} if system == "transformer-sru" else small))
     translator = exported(tmp_path / "exported", model)
     for options in SEARCHES:
         assert translator.translate(SENTENCES, **options) == expected(model, **options)

@@ -49,8 +49,8 @@ def test_attention_equals_pytorchs(causal: bool) -> None:
 def test_positions_are_exact_in_half_precision() -> None:
     model = model_of(system="transformer-sru", attention_heads=2, num_layers=1)
     nothing = torch.zeros(400, 1, 6)
-    found = model._placed(nothing.bfloat16(), 0)
-    torch.testing.assert_close(found, model._placed(nothing, 0).bfloat16(), rtol=0, atol=0)
+    found = model._add_positions(nothing.bfloat16(), 0)
+    torch.testing.assert_close(found, model._add_positions(nothing, 0).bfloat16(), rtol=0, atol=0)
 
 
 def test_a_layer_equals_its_equations() -> None:

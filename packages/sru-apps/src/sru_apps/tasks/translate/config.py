@@ -119,12 +119,12 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
         return self.system == "encoder-decoder" if self.bidirectional is None else self.bidirectional
 
     @property
-    def units_of_decoder(self) -> int:
+    def decoder_units(self) -> int:
         """The units of a decoder layer."""
         return self.hidden_size if self.decoder_size is None else self.decoder_size
 
     @property
-    def layers_of_decoder(self) -> int:
+    def num_decoder_layers(self) -> int:
         """The number of decoder layers."""
         return self.num_layers if self.decoder_layers is None else self.decoder_layers
 

@@ -33,10 +33,10 @@ class EncoderDecoderOptions:
     @staticmethod
     def check(config: Any) -> None:
         """Reject an attention that needs more decoder layers."""
-        if config.attention == "bahdanau" and config.layers_of_decoder < 2:
+        if config.attention == "bahdanau" and config.num_decoder_layers < 2:
             raise ValueError(
                 "the attention bahdanau needs at least 2 decoder layers, got "
-                f"{config.layers_of_decoder}; choose luong"
+                f"{config.num_decoder_layers}; choose luong"
             )
 
 

@@ -60,10 +60,10 @@ class EncoderDecoder(TranslationModel):
             bidirectional=config.both_ways,
             options=config.options_of(config.encoder),
         )
-        found, units = self.encoder.output_size, config.units_of_decoder
-        self.queries_from = 0 if config.attention == "bahdanau" else config.layers_of_decoder - 1
+        found, units = self.encoder.output_size, config.decoder_units
+        self.queries_from = 0 if config.attention == "bahdanau" else config.num_decoder_layers - 1
         above = units + (found if config.attention == "bahdanau" else 0)
-        sizes = [config.embedding_size, *[above] * (config.layers_of_decoder - 1)]
+        sizes = [config.embedding_size, *[above] * (config.num_decoder_layers - 1)]
         self.layers = nn.ModuleList(
             RecurrentEncoder(
                 config.decoder, size, units, num_layers=1, options=config.options_of(config.decoder)
@@ -83,7 +83,7 @@ class EncoderDecoder(TranslationModel):
             units, found, score=config.score or "general", dropout=config.alignment_dropout
         )
         parts = 2 if config.decoder == "lstm" else 1
-        self.bridge = nn.Linear(found, config.layers_of_decoder * parts * units)
+        self.bridge = nn.Linear(found, config.num_decoder_layers * parts * units)
         self.combine = nn.Linear(units + found, config.embedding_size, bias=False)
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Memory:
@@ -95,7 +95,7 @@ class EncoderDecoder(TranslationModel):
     def start(self, memory: Memory) -> State:
         """Return the initial state, a tuple with the state of each layer."""
         config = self.config
-        vectors = self.bridge(memory.summary).unflatten(-1, (config.layers_of_decoder, -1))
+        vectors = self.bridge(memory.summary).unflatten(-1, (config.num_decoder_layers, -1))
         if config.decoder in ("lstm", "gru"):
             vectors = torch.tanh(vectors)
         return tuple(

@@ -54,12 +54,12 @@ class TransformerSRU(TranslationModel):
         self.dropout = Dropout(config.dropout)
         self.encoder = nn.ModuleList(Layer(config, decodes=False) for _ in range(config.num_layers))
         self.encoder_norm = nn.LayerNorm(config.embedding_size)
-        self.decoder = nn.ModuleList(Layer(config, decodes=True) for _ in range(config.layers_of_decoder))
+        self.decoder = nn.ModuleList(Layer(config, decodes=True) for _ in range(config.num_decoder_layers))
         self.decoder_norm = nn.LayerNorm(config.embedding_size)
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Memory:
         """Encode the source; the memory holds the keys and values of the decoder's layers."""
-        x = self.dropout(self._placed(self.embed(self.source_embedding, source), 0))
+        x = self.dropout(self._add_positions(self.embed(self.source_embedding, source), 0))
         if mask is not None:
             # The attention weights of padding are zero, but 0 · NaN would still be NaN.
             x = x.masked_fill(mask.unsqueeze(-1), 0.0)
@@ -92,7 +92,7 @@ class TransformerSRU(TranslationModel):
         self, ids: Tensor, state: tuple[LayerState, ...], memory: Memory
     ) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
         x = self.embed(self.target_embedding, ids)
-        x = self.dropout(self._placed(x, state[0].keys.shape[0]))
+        x = self.dropout(self._add_positions(x, state[0].keys.shape[0]))
         decoder: Any = self.decoder
         after, weights = [], x
         for number, (layer, before) in enumerate(zip(decoder, state, strict=True)):
@@ -101,7 +101,7 @@ class TransformerSRU(TranslationModel):
             after.append(new)
         return self.output_dropout(self.decoder_norm(x)), weights, tuple(after)
 
-    def _placed(self, x: Tensor, first: int) -> Tensor:
+    def _add_positions(self, x: Tensor, first: int) -> Tensor:
         """Add the positions from `first` on: sines and cosines of wavelengths from 2π to 2π · 10,000."""
         steps, _, size = x.shape
         # Half-precision types represent few integers exactly.
