@@ -149,7 +149,7 @@ def stored_features(case: Case) -> None:
 
 
 def _listed(read: Callable[[], list[Utterance]]) -> list[Utterance]:
-    """Return utterances, or none if audio is missing, which a message that lists all files reports."""
+    """Return the utterances, or an empty list if the reader reports missing files."""
     try:
         return read()
     except DataError as error:
