@@ -233,7 +233,7 @@ def test_wrong_content_is_an_error_with_its_line(tmp_path, content, dim, message
         ),
         (
             word2vec(VECTORS).replace(b"3 3\n", b"3 2\n"),
-            r"expected whole vectors of width 2 up to the end of the file",
+            r"expected complete vectors of width 2 up to the end of the file",
         ),
         (
             word2vec(VECTORS).replace(b"3 3\n", b"4 3\n"),
@@ -262,7 +262,7 @@ def test_numbers_too_far_apart_for_random_rows_are_an_error(tmp_path) -> None:
 def test_a_word_without_an_end_is_an_error_and_takes_little_memory(tmp_path) -> None:
     path = write(tmp_path, gzip.compress(b"5 3\n\1" + b"x" * (64 << 20), 1))
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"expected whole vectors of width 3 up to the end of the file"):
+    with pytest.raises(DataError, match=r"expected complete vectors of width 3 up to the end of the file"):
         read_embeddings(path, ["x"])
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()

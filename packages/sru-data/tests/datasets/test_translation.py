@@ -99,8 +99,14 @@ def test_another_encoding(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PairFiles.parallel("a.en"), r"PairFiles\.parallel: source and targets must name files"),
-        (lambda: PairFiles.parallel("a.en", []), r"PairFiles\.parallel: source and targets must name files"),
+        (
+            lambda: PairFiles.parallel("a.en"),
+            r"PairFiles\.parallel: source and targets must each name a file",
+        ),
+        (
+            lambda: PairFiles.parallel("a.en", []),
+            r"PairFiles\.parallel: source and targets must each name a file",
+        ),
         (lambda: PairFiles.table([]), r"PairFiles\.table: paths and targets must name .*, got \[\] and"),
         (lambda: PairFiles.table("a.tsv", targets="en"), r"PairFiles\.table: .* got 'a\.tsv' and 'en'"),
         (

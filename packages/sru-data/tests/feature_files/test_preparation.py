@@ -171,7 +171,7 @@ def test_utterances_that_cannot_be_read_are_refused_or_left_out(utterances, tmp_
     train = prepare(utterances, folder, name="x", config=CONFIG, skip_bad=True).parts["train"]
     assert [utterance.id for utterance in train.utterances] == ["u2"]
     assert list(train.left_out) == ["u1"]
-    assert train.left_out["u1"].startswith(f"{bad}: expected a big-endian number")
+    assert train.left_out["u1"].startswith(f"{bad}: expected a big-endian count")
     del utterances["train"][1]
     with pytest.raises(DataError, match=r"train: expected readable utterances, got 1, none of them"):
         prepare(utterances, tmp_path / "q", name="x", config=CONFIG, skip_bad=True)

@@ -83,7 +83,7 @@ def test_options_without_a_meaning(options, message: str) -> None:
 
 def test_texts_without_such_a_vocabulary(write) -> None:
     files: PairFiles = write("x", "a b\n", "c d\n")
-    with pytest.raises(ValueError, match=r"must hold a token that occurs at least 2 times, got none"):
+    with pytest.raises(ValueError, match=r"must contain a token that occurs at least 2 times, got none"):
         VocabularyConfig("words", min_count=2).learn(files)
     with pytest.raises(ValueError, match=r"cannot learn vocab_size=3 pieces from this text"):
         VocabularyConfig(size=3).learn(files)

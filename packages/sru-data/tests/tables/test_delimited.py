@@ -81,7 +81,7 @@ def test_another_encoding_may_be_named(tmp_path) -> None:
         (b"body,label\n", r"got a CSV file with the columns 'body', 'label'; choose one of these$"),
         (b"text\tlabel\n", r"expected a column 'text', got a CSV file with the column 'text\\tlabel'"),
         (b"text,label,text\n", r"x\.csv:1: expected one column 'text', got 2; rename the others"),
-        (b"text,label\na,b\nc\n", r"x\.csv:3: expected 2 fields as in the first line, got 1; quote a field"),
+        (b"text,label\na,b\nc\n", r"x\.csv:3: expected 2 fields as in the first line, got 1; quote fields"),
         (b'text,label\n"a\nb",c,d\n', r"x\.csv:2: expected 2 fields as in the first line, got 3"),
         (b'text,label\na,b\n\nc,"d\nx\n', r"x\.csv:4: expected a closing quote within"),
         (b'text,label\na,b\n"""c,d\n', r"x\.csv:3: expected a closing quote within"),

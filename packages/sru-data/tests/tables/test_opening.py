@@ -104,7 +104,9 @@ def test_an_unknown_compression_says_what_to_install(tmp_path, monkeypatch) -> N
 
     monkeypatch.setattr(utils, "compressions", {})
     write(tmp_path, x_csv_zst=b"")
-    with pytest.raises(DataError, match=r"x\.csv\.zst: .* got Zstandard; run `pip install zstandard`"):
+    with pytest.raises(
+        DataError, match=r"x\.csv\.zst: .* support for Zstandard, got none; run `pip install zstandard`"
+    ):
         open_table(tmp_path / "x.csv.zst")
 
 

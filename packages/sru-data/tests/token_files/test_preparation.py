@@ -144,7 +144,7 @@ def test_any_sequence_of_kills_gives_the_files_of_an_undisturbed_run(make_corpus
         run("undisturbed")
         with warnings.catch_warnings():
             # Some of the killed runs have other options, and begin again what they find.
-            warnings.filterwarnings("ignore", message=".*beginning again")
+            warnings.filterwarnings("ignore", message=".*starting again")
             for steps, otherwise in kills:
                 with fuse(steps) as burning, contextlib.suppress(Killed):
                     if otherwise and not (folder / "killed" / "test.tokens").exists():

@@ -44,7 +44,11 @@ def test_pieces_of_words() -> None:
             {"unit": "subwords"},
             r"vocab_size is required for subwords and only for them, got None for subwords",
         ),
-        (TEXTS, {"unit": "words", "vocab_size": 9}, r"vocab_size is for subwords, .* got 9 for words"),
+        (
+            TEXTS,
+            {"unit": "words", "vocab_size": 9},
+            r"vocab_size is required for subwords .* got 9 for words",
+        ),
         (["", " "], {"unit": "characters"}, r"texts must contain a token that occurs at least 1 times"),
     ],
 )

@@ -136,7 +136,10 @@ def test_a_list_as_nemo_writes_it(tmp_path: Path) -> None:
         ("audio,start\na.wav,-1\n", r"list\.csv:2: expected a number of seconds in 'start', got '-1'"),
         ("audio,end\na.wav,inf\n", r"list\.csv:2: expected a number of seconds in 'end', got 'inf'"),
         ("audio,start,end\na.wav,2,2\n", r"list\.csv:2: expected .* ends after it begins, got 2 to 2"),
-        ("audio,text\na.wav,b\na.wav,c\n", r"list\.csv:3: .*no other .* got 'a\.wav' as \S+:2; rename one"),
+        (
+            "audio,text\na.wav,b\na.wav,c\n",
+            r"list\.csv:3: expected unique .* got 'a\.wav' also at \S+:2; rename one",
+        ),
     ],
 )
 def test_errors_in_a_list(tmp_path: Path, content: str, message: str) -> None:
