@@ -154,7 +154,7 @@ def test_a_set_that_is_not_there(cache: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=message):
         load("wmt14-en-de", data_dir=tmp_path)
-    message = r"mt/iwslt14/train\.de in the data folder, got no data folder; make .* data_dir or SRU_DATA"
+    message = r"mt/iwslt14/train\.de in the data folder, got no data folder; make .* data_dir or in SRU_DATA"
     with pytest.raises(DataError, match=message):
         load("iwslt14-de-en")
     with pytest.raises(DataError, match=rf"train\.lc\.norm\.tok\.en: .* save {HOME_URL}/train\.lc"):
