@@ -1,9 +1,9 @@
-"""An epoch of `sru classify fit --recipe sst2`, through the kernels and through the reference operators.
+"""An epoch of `sru classify fit --recipe sst2`, with the kernels and with the reference operators.
 
 `nox -s bench -- classification --embeddings FILE` writes docs/benchmarks/classification.json and .md. Within
-one training run by Lightning, with all callbacks and loggers, the two take turns of several steps, so that
-other load on the machine affects both alike. A step lasts from one batch to the next, reading included. Data
-are read from `--data-dir` or `$SRU_DATA`.
+one Lightning training run, with all callbacks and loggers, the two take turns of several steps, so that other
+load on the machine affects both equally. A step lasts from one batch to the next, including data loading. The
+data is read from `--data-dir` or `$SRU_DATA`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sru_apps.train.console import flush_denormals, quiet_lightning
 from sru_apps.train.fit import Fit
 from sru_nn import backend
 
-# The benchmarks of sru-nn know how to record a run.
+# The benchmarks of sru-nn contain the helpers that record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import compare, summary
@@ -37,7 +37,7 @@ from record import described, machine, save, save_targets, target
 
 CONTENDERS: tuple[backend.Choice, ...] = ("kernels", "reference")
 TURN = 20
-"""Steps per turn. The first two do not count: they find caches and memory as the other left them."""
+"""Steps per turn. The first two are not timed, since they run with the caches of the other contender."""
 TARGET = 2.0
 
 
@@ -60,7 +60,7 @@ class Turns(Callback):
         return self._since - since
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the end of the last epoch. The clock starts before the first batch is read."""
+        """Record the end of the last epoch. The clock starts before the first batch is loaded."""
         end = self._lap()
         if trainer.current_epoch > 0:
             self.ends.append(end)
@@ -82,7 +82,7 @@ class Turns(Callback):
         self._lap()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record a validation; logs and checkpoints follow."""
+        """Record a validation; logging and checkpointing follow."""
         self.validations[self._contender].append(self._lap())
 
 
@@ -124,11 +124,11 @@ def main() -> None:
         "rows": rows,
     }
     save(options.out, "classification", result, page(result))
-    save_targets(options.out, "classification", facts, [judged(result)])
+    save_targets(options.out, "classification", facts, [target_row(result)])
 
 
 def loss_and_gradients(module: ClassifierModule, batch: Batch, choice: backend.Choice) -> list[Tensor]:
-    """Return the loss and the gradients of a batch, always with the same dropout."""
+    """Return the loss and the gradients of a batch, with fixed dropout."""
     module.train()
     torch.manual_seed(0)
     with backend.using(choice):
@@ -159,13 +159,13 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def speedup(result: Mapping[str, Any]) -> float:
-    """Return how many times as fast an epoch is through the kernels."""
+    """Return the speedup of an epoch with the kernels over the reference."""
     ours, theirs = (result["rows"][name]["epoch"] for name in CONTENDERS)
     return float(theirs / ours)
 
 
-def judged(result: Mapping[str, Any]) -> str:
-    """Return the row of the target."""
+def target_row(result: Mapping[str, Any]) -> str:
+    """Return the target's row."""
     what, ratio = "an epoch of SST-2, kernels against reference operators", speedup(result)
     return target(what, f"at least {TARGET:g}x", f"{ratio:.2f}x", ratio >= TARGET)
 

@@ -1,4 +1,4 @@
-"""Language models: training, generation, and the overhead of the trainer over a bare loop.
+"""Language models: training, generation, and the overhead of the trainer compared with a bare loop.
 
 `nox -s bench -- language_model` writes docs/benchmarks/language-model.json and .md. The text is the Penn
 Treebank or, if it is missing, WikiText-2 with its 10,000 most frequent words, read from `--data-dir` or
@@ -30,7 +30,7 @@ from sru_data.tokenizers import encode_block
 from sru_data.tokenizers.training import train_tokenizer
 from sru_nn.quantization import quantize_weights_
 
-# The benchmarks of sru-nn know how to time contenders in turns and how to record a run.
+# The benchmarks of sru-nn contain the helpers that time contenders in turns and record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import Timing, race
@@ -70,11 +70,11 @@ def main() -> None:
         result[part] = {"machine": machine("cpu"), **measure[part](options)}
     save(options.out, "language-model", result, page(result))
     for part, found in result.items():
-        save_targets(options.out, f"language-model-{part}", found["machine"], [judged(part, found)])
+        save_targets(options.out, f"language-model-{part}", found["machine"], [target_row(part, found)])
 
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
-    """Tokens per second of a training step of every encoder, at equal parameters."""
+    """Measure tokens per second of training steps for every encoder, at equal parameter counts."""
     text, tokens = words(options.data_dir)
     segments = list(itertools.islice(StreamLoader(tokens, batch_size=STREAMS, length=STEPS), 64))
     models = {name: word_model(name) for name in NAMES}
@@ -92,7 +92,7 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def words(data_dir: str | None) -> tuple[str, Tensor]:
-    """Return the name of a text and its first words as ids below the vocabulary size."""
+    """Return the name of a text and its first block as token ids."""
     for name in ("ptb", "wikitext-2"):
         try:
             corpus = language_modelling.load(name, data_dir=data_dir)
@@ -104,7 +104,7 @@ def words(data_dir: str | None) -> tuple[str, Tensor]:
 
 
 def word_model(name: RecurrentName) -> LanguageModel:
-    """Return the word model whose width brings it closest to the number of parameters."""
+    """Return the word model whose width comes closest to `PARAMETERS` parameters."""
 
     def make(hidden_size: int) -> LanguageModel:
         config = LanguageModelConfig(
@@ -131,7 +131,7 @@ def size(model: nn.Module) -> int:
 
 
 def trainer_step(model: LanguageModel, segments: list[Segment], steps: int) -> Callable[[], None]:
-    """Return a call that trains a number of steps, each time from where the last call stopped."""
+    """Return a function that trains for a number of steps, continuing where its last call stopped."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     endless, state = itertools.cycle(segments), None
     model.train()
@@ -149,7 +149,7 @@ def trainer_step(model: LanguageModel, segments: list[Segment], steps: int) -> C
 
 
 def generation(options: argparse.Namespace) -> dict[str, Any]:
-    """Tokens per second of greedy generation at batch 1, after checking steps against reading at once."""
+    """Measure tokens per second of greedy generation at batch 1, after checking `step` against `forward`."""
     prompt = torch.randint(2, BYTES, (32,)).tolist()
     calls: dict[str, Callable[[], object]] = {}
     rows: dict[str, dict[str, Any]] = {}
@@ -168,7 +168,7 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def byte_model(name: RecurrentName) -> LanguageModel:
-    """Return a model of four layers over bytes."""
+    """Return a byte model of four layers."""
     config = LanguageModelConfig(
         vocab_size=BYTES, encoder=name, embedding_size=WIDTH, hidden_size=WIDTH, num_layers=LAYERS
     )
@@ -177,7 +177,7 @@ def byte_model(name: RecurrentName) -> LanguageModel:
 
 @torch.inference_mode()
 def check_steps(model: LanguageModel, prompt: list[int]) -> None:
-    """Raise unless reading step by step scores the next symbol as reading at once does."""
+    """Raise unless `step` and `forward` agree on the logits of the next symbol."""
     ids = torch.tensor(prompt).unsqueeze(1)
     at_once, state = model(ids)[0][-1], None
     for one in ids:
@@ -186,7 +186,7 @@ def check_steps(model: LanguageModel, prompt: list[int]) -> None:
 
 
 def trainer(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds per step of the trainer and of a bare loop, in turns."""
+    """Measure seconds per step of the trainer and of a bare loop, in turns."""
     return {name: vars(found) if isinstance(found, Timing) else found for name, found in overhead().items()}
 
 
@@ -221,8 +221,8 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {name} | {1e3 * t['median']:.2f} [{1e3 * t['low']:.2f}, {1e3 * t['high']:.2f}] |"
 
 
-def judged(part: str, result: Mapping[str, Any]) -> str:
-    """Return the row of the target of one part."""
+def target_row(part: str, result: Mapping[str, Any]) -> str:
+    """Return the target's row for one part."""
     goal = TARGETS[part]
     if part == "trainer":
         ratio = result["trainer"]["median"] / result["bare"]["median"]
@@ -239,7 +239,7 @@ def speed(rows: Mapping[str, Any], name: str) -> float:
 
 
 def table(rows: Mapping[str, Any], width: str | None) -> Iterator[str]:
-    """Write the speeds."""
+    """Format the speeds as a Markdown table."""
     base = speed(rows, "lstm")
     yield f"| encoder | parameters |{' D |' if width else ''} tokens per second | relative to the LSTM |"
     yield "| --- " * (5 if width else 4) + "|"

@@ -1,8 +1,8 @@
-"""An epoch of `sru squad fit` on 10,000 questions, with SRU and with LSTM of the same sizes.
+"""An epoch of `sru squad fit` on 10,000 questions, with an SRU and an LSTM of the same sizes.
 
-`nox -s bench -- squad --embeddings FILE` writes docs/benchmarks/squad-speed.json and .md. Both readers train
-on each batch in turn, so that other load on the machine affects both alike. Data are read from `--data-dir`
-or `$SRU_DATA`, without features of spaCy.
+`nox -s bench -- squad --embeddings FILE` writes docs/benchmarks/squad-speed.json and .md. The readers take
+turns on each batch, so that other load on the machine affects both equally. The data is read from
+`--data-dir` or `$SRU_DATA`, without spaCy features.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sru_apps.tasks.squad.module import SquadModule
 from sru_apps.train.console import flush_denormals
 from sru_apps.train.optimizers import OptimizerConfig, build_optimizer
 
-# The benchmarks of sru-nn know how to record a run.
+# The benchmarks of sru-nn contain the helpers that time and record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import summary
@@ -41,10 +41,10 @@ MOST_PADDING = 0.15
 
 
 class Contender:
-    """A reader in training, whose steps and encoders are timed.
+    """A reader in training, with timed steps and encoders.
 
     Args:
-        encoder: Its recurrent cell.
+        encoder: The name of its encoder.
         data: The questions.
     """
 
@@ -62,7 +62,7 @@ class Contender:
                 self._watch(layer)
 
     def _watch(self, layer: nn.Module) -> None:
-        """Add up the time between entering and leaving a layer, in both passes."""
+        """Sum the time between entering and leaving a layer, in both passes."""
         since = 0.0
 
         def enter(*_: Any) -> None:
@@ -89,8 +89,8 @@ class Contender:
         self.steps.append(time.perf_counter() - start)
 
 
-def measured(data: SquadData, precision: str) -> dict[str, Any]:
-    """Train both for an epoch."""
+def measure_epoch(data: SquadData, precision: str) -> dict[str, Any]:
+    """Train both readers for an epoch."""
     contenders = {name: Contender(name, data) for name in ENCODERS}
     loader = data.train_dataloader()
     reading, since = [], time.perf_counter()
@@ -117,7 +117,7 @@ def measured(data: SquadData, precision: str) -> dict[str, Any]:
 
 
 def speedup(rows: Mapping[str, Any]) -> float:
-    """Return how many times as fast an epoch is with SRU."""
+    """Return the speedup of an epoch with SRU over LSTM."""
     return float(rows["lstm"]["epoch"] / rows["sru"]["epoch"])
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--embeddings", help="word vectors")
     parser.add_argument("--data-dir", help="folder with the data; default: $SRU_DATA")
-    parser.add_argument("--questions", type=int, default=10_000, help="of the training set")
+    parser.add_argument("--questions", type=int, default=10_000, help="number of training questions")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()
     flush_denormals()
@@ -166,7 +166,7 @@ def main() -> None:
         "questions": len(data.parts["train"]),
         "batches": len(data.train_dataloader()),
         "padding": data.padding(),
-        "rows": {precision: measured(data, precision) for precision in PRECISIONS},
+        "rows": {precision: measure_epoch(data, precision) for precision in PRECISIONS},
     }
     save(options.out, "squad-speed", result, page(result))
     rows = [

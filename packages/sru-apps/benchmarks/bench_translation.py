@@ -1,8 +1,8 @@
-"""Translation on the CPU: training, beam search, and how the time grows with the length.
+"""Translation on the CPU: training, beam search, and search time by length.
 
-`nox -s bench -- translation` writes docs/benchmarks/translation-speed.json and .md. Sizes and batches are
-those of a recipe for Multi30k, which is read from `--data-dir` or `$SRU_DATA`. `--only` measures one part and
-keeps the figures of the others.
+`nox -s bench -- translation` writes docs/benchmarks/translation-speed.json and .md. Sizes and batches follow
+a recipe for Multi30k; the data is read from `--data-dir` or `$SRU_DATA`. `--only` measures one part and keeps
+the figures of the others.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from sru_apps.train.options import recipe_path
 from sru_apps.train.yaml_files import read_settings
 from sru_nn import backend
 
-# The benchmarks of sru-nn know how to time contenders in turns and how to record a run.
+# The benchmarks of sru-nn contain the helpers that time contenders in turns and record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import Timing, compare, race
 from record import machine, save, save_targets
 from translation_report import (
     BEAM,
-    BESIDE,
     CELL,
     EQUAL_PARAMETERS,
     EQUAL_SIZES,
+    LENGTH_BATCH,
     LENGTHS,
     PARTS,
     RECIPE,
     SENTENCES,
     SYMBOLS,
-    judged,
     page,
+    target_row,
 )
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     result: dict[str, Any] = json.loads(former.read_text()) if options.only and former.exists() else {}
     measure: Mapping[str, Callable[..., dict[str, Any]]] = {
         "training": training,
-        "search": searching,
+        "search": search_speed,
         "length": length,
     }
     settings = read_settings(recipe_path(TASK, RECIPE))
@@ -80,7 +80,7 @@ def main() -> None:
         result[part] = {"machine": machine("cpu"), **measure[part](options, data, config)}
     save(options.out, "translation-speed", result, page(result))
     for part, measured in result.items():
-        save_targets(options.out, f"translation-{part}", measured["machine"], [judged(part, measured)])
+        save_targets(options.out, f"translation-{part}", measured["machine"], [target_row(part, measured)])
 
 
 def pairs(settings: Mapping[str, Any], data_dir: str | None) -> TranslationData:
@@ -92,7 +92,7 @@ def pairs(settings: Mapping[str, Any], data_dir: str | None) -> TranslationData:
 
 
 def config_of(settings: Mapping[str, Any], data: TranslationData) -> TranslationConfig:
-    """Return the sizes and choices of the recipe's model."""
+    """Return the configuration of the recipe's model."""
     assert data.tokenizer is not None
     return TranslationConfig(
         source_vocab_size=len(data.tokenizer.source),
@@ -103,7 +103,7 @@ def config_of(settings: Mapping[str, Any], data: TranslationData) -> Translation
 
 
 def as_lstm(config: TranslationConfig) -> TranslationConfig:
-    """Return the same model with PyTorch's LSTM, without what only an SRU has."""
+    """Return the same configuration with PyTorch's LSTM, without the options that only an SRU has."""
     own = dict.fromkeys(config.given("sru"))
     return replace(config, encoder="lstm", decoder="lstm", **own)
 
@@ -113,9 +113,9 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
-    """Return the width at which the model comes closest to a number of parameters without exceeding it."""
-    ratio = config.units_of_decoder / config.hidden_size
+def config_of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
+    """Return the widest configuration that does not exceed a number of parameters."""
+    ratio = config.decoder_units / config.hidden_size
 
     def wide(units: int) -> TranslationConfig:
         return replace(config, hidden_size=units, decoder_size=round(ratio * units))
@@ -129,11 +129,11 @@ def of_size(parameters: int, config: TranslationConfig) -> TranslationConfig:
 
 
 def training(options: argparse.Namespace, data: TranslationData, config: TranslationConfig) -> dict[str, Any]:
-    """Tokens per second of training steps, all contenders on the same batches."""
+    """Measure tokens per second of training steps; all contenders train on the same batches."""
     lstm = as_lstm(config)
-    configs = {"sru": config, EQUAL_SIZES: lstm, EQUAL_PARAMETERS: of_size(size(build(config)), lstm)}
+    configs = {"sru": config, EQUAL_SIZES: lstm, EQUAL_PARAMETERS: config_of_size(size(build(config)), lstm)}
     loader = data.train_dataloader()
-    # Batches of all lengths, which are shuffled.
+    # The loader shuffles, so these batches have various lengths.
     batches = list(itertools.islice(loader, options.steps))
     models = {name: build(config) for name, config in configs.items()}
     errors = {name: check_steps(model, batches[0]) for name, model in models.items()}
@@ -146,12 +146,12 @@ def training(options: argparse.Namespace, data: TranslationData, config: Transla
         name: {
             "parameters": size(models[name]),
             "hidden_size": configs[name].hidden_size,
-            "decoder_size": configs[name].units_of_decoder,
+            "decoder_size": configs[name].decoder_units,
             "per_second": per_second(time, tokens),
         }
         for name, time in times.items()
     }
-    return {"errors": errors, "layers": [config.num_layers, config.layers_of_decoder], "rows": rows}
+    return {"errors": errors, "layers": [config.num_layers, config.num_decoder_layers], "rows": rows}
 
 
 def loss_of(model: TranslationModel, batch: Batch) -> Tensor:
@@ -163,7 +163,7 @@ def loss_of(model: TranslationModel, batch: Batch) -> Tensor:
 
 
 def trainer_steps(model: TranslationModel, batches: list[Batch]) -> Callable[[], None]:
-    """Return a call that trains on every batch."""
+    """Return a function that trains on every batch."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     model.train()
 
@@ -179,7 +179,7 @@ def trainer_steps(model: TranslationModel, batches: list[Batch]) -> Callable[[],
 
 @torch.inference_mode()
 def check_steps(model: TranslationModel, batch: Batch) -> float:
-    """Return how far step after step differs from reading targets at once; raise if it is much."""
+    """Return the error of `step` against `decode` of whole targets; raise if it is too large."""
     model.eval()
     memory = model.encode(batch.source, batch.source_mask)
     at_once, state, steps = model.output(model.decode(batch.target, memory)), model.start(memory), []
@@ -191,7 +191,7 @@ def check_steps(model: TranslationModel, batch: Batch) -> float:
 
 
 def check_kernels(model: TranslationModel, batch: Batch) -> float:
-    """Return how far gradients through the kernels differ from the reference's; raise if it is much."""
+    """Return the error of the kernels' gradients against the reference's; raise if it is too large."""
     model.eval()
 
     def gradients(choice: backend.Choice) -> list[Tensor]:
@@ -201,12 +201,12 @@ def check_kernels(model: TranslationModel, batch: Batch) -> float:
     return compare(gradients(backend.active()), gradients("reference"))
 
 
-def searching(
+def search_speed(
     options: argparse.Namespace, data: TranslationData, config: TranslationConfig
 ) -> dict[str, Any]:
-    """Sentences per second of a beam search whose translations all have the same length."""
+    """Measure sentences per second of beam search, with translations of equal length."""
     with_cells = build(replace(config, decoder="lstm")).eval()
-    sources = beside(data, SENTENCES)
+    sources = validation_batch(data, SENTENCES)
     expected = found(with_cells, sources, SYMBOLS)
     use_cells(with_cells)
     same = found(with_cells, sources, SYMBOLS)
@@ -218,33 +218,33 @@ def searching(
         name: {"parameters": size(models[name]), "per_second": per_second(time, SENTENCES)}
         for name, time in times.items()
     }
-    return {"decoder_size": config.units_of_decoder, "layers": config.layers_of_decoder, "rows": rows}
+    return {"decoder_size": config.decoder_units, "layers": config.num_decoder_layers, "rows": rows}
 
 
-def beside(data: TranslationData, count: int) -> Batch:
+def validation_batch(data: TranslationData, count: int) -> Batch:
     """Return the first sentences of the validation set as a batch."""
     part = data.parts["validation"]
     return data.collate([part[number] for number in range(count)])
 
 
 def found(model: TranslationModel, batch: Batch, symbols: int) -> list[Any]:
-    """Translate into as many symbols."""
+    """Translate a batch, with this many symbols per translation."""
     options = Search(beam=BEAM, min_length=symbols, max_length=symbols)
     return [best for best, *_ in search(model, batch.source, batch.source_mask, options)]
 
 
 def searcher(model: TranslationModel, batch: Batch, symbols: int) -> Callable[[], object]:
-    """Return a call that translates."""
+    """Return a function that translates."""
     return lambda: found(model, batch, symbols)
 
 
 def scores(hypotheses: list[Any]) -> Tensor:
-    """Return what the search has ranked by."""
+    """Return the scores of hypotheses."""
     return torch.tensor([hypothesis.score for hypothesis in hypotheses])
 
 
 def use_cells(model: TranslationModel) -> None:
-    """Make every LSTM of the decoder read single steps with an `nn.LSTMCell` of the same weights."""
+    """Make every LSTM of the decoder run single steps with an `nn.LSTMCell` of the same weights."""
     for layer in model.layers:
         assert isinstance(layer, RecurrentEncoder)
         lstm = layer.rnn
@@ -254,7 +254,7 @@ def use_cells(model: TranslationModel) -> None:
 
 
 def step_of(cell: nn.LSTMCell) -> Callable[..., Any]:
-    """Return a function that reads a step as `RecurrentEncoder.step` does."""
+    """Return a replacement for `RecurrentEncoder.step`."""
 
     def step(x: Tensor, state: tuple[Tensor, Tensor]) -> Any:
         h, c = cell(x, (state[0].squeeze(0), state[1].squeeze(0)))
@@ -264,8 +264,8 @@ def step_of(cell: nn.LSTMCell) -> Callable[..., Any]:
 
 
 def length(options: argparse.Namespace, data: TranslationData, config: TranslationConfig) -> dict[str, Any]:
-    """Seconds of a beam search by the number of symbols that it writes."""
-    model, sources = build(config).eval(), beside(data, BESIDE)
+    """Measure seconds of beam search by the length of its translations."""
+    model, sources = build(config).eval(), validation_batch(data, LENGTH_BATCH)
     calls = {str(symbols): searcher(model, sources, symbols) for symbols in LENGTHS}
     times = race(calls, seconds=options.seconds)
     return {"rows": {symbols: vars(time) for symbols, time in times.items()}}

@@ -1,12 +1,12 @@
-r"""Strings of spoken digits, to train a recogniser on in minutes.
+r"""Strings of spoken digits, on which a recogniser trains in minutes.
 
     python digit_strings.py --data-dir DATA --out strings
     sru speech fit --train-file strings/train.jsonl --validation-file strings/validation.jsonl \
         --test-file strings/test.jsonl --unit words --sample-rate 8000 --num-bins 40 --bidirectional false
 
-joins recordings of the Free Spoken Digit Dataset, of one speaker each, into WAV files of one to six digits,
-and lists them in manifests. Recordings 0 to 4 of each speaker and digit are for the test, as the authors of
-the data set have it, 5 to 9 for validation.
+concatenates recordings of the Free Spoken Digit Dataset into WAV files of one to six digits, one speaker per
+file, and lists them in manifests. Recordings 0 to 4 of each speaker and digit are for testing, as in the
+official split, and 5 to 9 for validation.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def write(folder: Path, part: str, recordings: Sequence[Utterance], count: int, 
     """Write the strings of one part, and its manifest.
 
     Args:
-        folder: Where the manifest goes; the audio goes into a folder of the part's name.
+        folder: The folder of the manifest; the audio goes into a subfolder named after the part.
         part: The name of the part.
-        recordings: The recordings to draw from.
-        count: How many strings to write.
-        seed: Seed of the strings.
+        recordings: The recordings to sample from.
+        count: The number of strings to write.
+        seed: The seed for sampling.
     """
     draw = random.Random(f"{part}:{seed}")
     speakers: dict[str, list[Utterance]] = {}

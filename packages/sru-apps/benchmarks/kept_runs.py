@@ -1,4 +1,4 @@
-"""The runs of a report: those of former days stay in it until the same run replaces them."""
+"""The runs of a report: earlier records stay until a run with the same key replaces them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# The benchmarks of sru-nn know how to record a run.
+# The benchmarks of sru-nn contain the helpers that record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from record import machine
@@ -21,22 +21,22 @@ def read_runs(
     record: Callable[[Path, Mapping[str, str], str, str], dict[str, Any]],
     key: Callable[[Mapping[str, Any]], tuple[Any, ...]],
 ) -> tuple[list[dict[str, Any]], Path]:
-    """Read the command line, the run folders it names and the former report.
+    """Parse the command line, and read the run folders it names and the previous report.
 
     Args:
-        description: What the script says of itself.
-        name: The report's, without a suffix.
-        record: Reads what is worth keeping of a run folder, given the machine, the commit and a note.
-        key: What two records of one run have in common.
+        description: The description for `--help`.
+        name: The file name of the report, without suffix.
+        record: Makes the record of a run folder, given the machine, the commit and a note.
+        key: Returns the key of a record; records with equal keys replace each other.
 
     Returns:
-        The records in the order of their keys, and the folder of the report.
+        The records, sorted by key, and the folder of the report.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--commit", required=True, help="what they were trained with")
+    parser.add_argument("--commit", required=True, help="the commit that the runs were trained with")
     parser.add_argument("--note", default="", help="a sentence for the report")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()

@@ -1,12 +1,11 @@
-"""What sentence classifiers make of natural text, whose test sets are published in pieces.
+"""Accuracy of sentence classifiers on natural text, since their test sets are published in tokenized form.
 
     python natural_text.py runs/classify/sst2/a runs/classify/mr/a --out docs/benchmarks
 
-measures each model twice on the test set that belongs to it: as published, with spaces around each mark
-(`tokenized`), and as `sru_data.tokenizers.natural` writes it: with capitals, attached punctuation and
-contractions (`natural`). Both go through the model's own tokenizer. It prints a table and, with `--out`,
-writes natural-text.json and natural-text.md. For a model without its run folder, name the set, as in
-`sst2=exported/model`.
+evaluates each model twice on its test set: as published, with spaces around each mark (`tokenized`), and as
+converted by `sru_data.tokenizers.natural`, with capitals, attached punctuation and contractions (`natural`).
+Both go through the model's own tokenizer. It prints a table or, with `--out`, writes natural-text.json and
+natural-text.md. For a model without its run folder, name the set, as in `sst2=exported/model`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from sru_data.datasets.classification import Example
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.tokenizers.natural import naturalize
 
-# The benchmarks of sru-nn know how to record a run.
+# The benchmarks of sru-nn contain the helpers that record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from record import described, machine, save
@@ -59,7 +58,7 @@ model. To reproduce it:
 
 
 @torch.inference_mode()
-def measured(model: Classifier, examples: Sequence[Example]) -> dict[str, float]:
+def evaluate(model: Classifier, examples: Sequence[Example]) -> dict[str, float]:
     """Return accuracy and the share of unknown words, in percent."""
     ids = [model.tokenizer.encode(example.text) for example in examples]
     parts = UnknownParts(model.tokenizer)
@@ -76,8 +75,8 @@ def measured(model: Classifier, examples: Sequence[Example]) -> dict[str, float]
     return {"accuracy": 100 * correct / len(ids), "unknown": 100 * parts.unknown / parts.tokens}
 
 
-def compared(given: str, data_dir: str | None) -> dict[str, Any]:
-    """Measure one model, given as a path or as NAME=PATH."""
+def evaluate_model(given: str, data_dir: str | None) -> dict[str, Any]:
+    """Evaluate one model, given as a path or as NAME=PATH."""
     name, _, path = given.rpartition("=")
     folder = Path(path)
     config = next(
@@ -87,7 +86,7 @@ def compared(given: str, data_dir: str | None) -> dict[str, Any]:
     data = settings.get("data", {})
     name = name or data.get("name")
     if name is None:
-        raise SystemExit(f"{given}: no run folder of a published set; give its name, as in sst2={given}")
+        raise SystemExit(f"{given}: not a run folder of a published set; name the set, as in sst2={given}")
     seed = settings.get("seed", 0)
     test = classification.load(name, data_dir=data_dir, fold=data.get("fold", 0), seed=seed).test
     model = sru_apps.load(folder)
@@ -100,13 +99,13 @@ def compared(given: str, data_dir: str | None) -> dict[str, Any]:
         "vocabulary": len(model.tokenizer),
         "seed": seed,
         "texts": len(test),
-        "tokenized": measured(model, test),
-        "natural": measured(model, natural),
+        "tokenized": evaluate(model, test),
+        "natural": evaluate(model, natural),
     }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the rows in Markdown."""
+    """Format the rows as a Markdown table."""
     lines = [
         "| set | rules | vocabulary | accuracy, tokenized | natural | difference | unknown words, tokenized "
         "| natural |",
@@ -132,7 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for natural-text.json and natural-text.md")
     options = parser.parse_args()
     facts = machine("cpu")
-    rows = [compared(model, options.data_dir) for model in options.models]
+    rows = [evaluate_model(model, options.data_dir) for model in options.models]
     page = [*HEAD, "", f"{described(facts)}", "", *table(rows)]
     if options.out is None:
         print("\n".join(page))

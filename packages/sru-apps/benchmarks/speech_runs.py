@@ -1,10 +1,10 @@
-"""Error rates of `sru speech fit` on AN4, and of spoken digits by the speaker who was held out.
+"""Error rates of `sru speech fit` on AN4, and accuracy on spoken digits by held-out speaker.
 
     python speech_runs.py runs/speech/an4-sru/* runs/speech/fsdd/* --commit 1a2b3c4
 
 writes speech.json, speech.md, speech.png and speech-digits.png from run folders. A record in speech.json
-stays until a run of the same recipe, encoder, seed and held-out speaker replaces it, so that runs of several
-days fill one page. What a run reaches with a language model is read from its `decoded.json`:
+stays until a run of the same recipe, encoder, seed and held-out speaker replaces it, so that a page can be
+built over several days. Results with a language model are read from a run's `decoded.json`:
 
     sru speech test RUN --lm an4.ug.lm --beam 16 --lm-unknown -20 --json > RUN/decoded.json
 """
@@ -29,7 +29,7 @@ from record import described, save  # isort: skip
 
 NAME = "speech"
 PICTURED = "sru"
-"""Whose confusion of digits is drawn, over all speakers and seeds."""
+"""The encoder whose confusion matrix of digits is plotted, over all speakers and seeds."""
 AN4 = """## Spelled words and commands
 
 AN4: 844 training utterances (0.63 hours), and 773 words in the 130 test utterances. Recipes `an4-*`, which
@@ -52,7 +52,7 @@ percent; every column is a training of its own. To repeat a row, for each speake
 
 
 def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
-    """Read what is worth keeping of a run."""
+    """Read the record of a run."""
     summary = json.loads((folder / "summary.json").read_text())
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     with (folder / "metrics.csv").open(newline="") as file:
@@ -93,7 +93,7 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
 
 
 def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what two records of one run have in common."""
+    """Return the key of a run; records with equal keys replace each other."""
     return run["recipe"], run["encoder"], run["held_out"], run["seed"]
 
 
@@ -150,7 +150,7 @@ def _digits(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for _, own in _grouped(runs, "recipe", "encoder", "seed"):
         accuracy = {run["held_out"]: 100 * run["test"]["accuracy"] for run in own}
         columns = [f"{accuracy[name]:.1f}" if name in accuracy else "not measured" for name in speakers]
-        # A mean over some of the speakers would be that of another task.
+        # A mean over only some speakers is not comparable.
         mean = (
             f"{statistics.mean(accuracy.values()):.1f}" if len(accuracy) == len(speakers) else "not measured"
         )
@@ -167,7 +167,7 @@ def _grouped(runs: Iterable[Mapping[str, Any]], *names: str) -> Iterator[tuple[s
 
 
 def _shown(recipe: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Name a recipe, and the encoder where that is another one."""
+    """Return the recipe's name, with the encoder if the name does not contain it."""
     encoder = runs[0]["encoder"]
     return recipe if recipe.endswith(f"-{encoder}") else f"{recipe}, {encoder}"
 
@@ -185,11 +185,11 @@ def _spread(shares: Sequence[float]) -> str:
 
 
 def draw(runs: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Draw the word error rates by epoch, and the confusion of digits over all held-out speakers."""
+    """Plot word error rate by epoch, and the confusion of digits over all held-out speakers."""
     if recognisers := [run for run in runs if "wer" in run["test"]]:
         curves = {}
         for name, own in _grouped(recognisers, "recipe", "encoder"):
-            # The seeds have as many epochs as the recipe says, unless one was stopped.
+            # Not strict: a run that was stopped early has fewer epochs.
             steps = list(zip(*(run["curve"] for run in own), strict=False))
             rates = [100 * statistics.mean(row["error_rate"] for row in rows) for rows in steps]
             curves[_shown(name, own)] = [rows[0]["epoch"] for rows in steps], rates

@@ -1,10 +1,10 @@
-"""Whether a stream of samples gives what the whole utterance gives, and how fast a stream is.
+"""Parity of streaming and whole-utterance transcription, and the speed of streaming.
 
     python speech_streams.py RUN strings/test.jsonl
 
-takes a recogniser that reads one way and recordings of its sample rate, as `digit_strings.py` and
-`sru speech fit` make them, and writes speech-streams.json and speech-streams.md. It also times the streaming
-transcription of a model of random weights on one thread.
+takes a unidirectional recogniser from `sru speech fit` and recordings with its sample rate from
+`digit_strings.py`, and writes speech-streams.json and speech-streams.md. It also times streaming
+transcription with a randomly initialized model on one thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sru_data.features import FeatureConfig, extract_samples
 from sru_data.features import statistics as statistics_of
 from sru_data.tokenizers import CharTokenizer
 
-# The benchmarks of sru-nn know how to record a run.
+# The benchmarks of sru-nn contain the helpers that record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from record import described, machine, save
@@ -44,9 +44,9 @@ from record import described, machine, save
 NAME = "speech-streams"
 BOUND = 1e-5
 SIZES = (37, 80, 801, 4000, 100_000)
-"""Samples of a piece."""
+"""Samples per piece."""
 PIECES = ("0.01", "1")
-"""Seconds of a piece, as the command takes them."""
+"""Seconds per piece, as command-line arguments."""
 LAYERS, WIDTH, BINS, RATE = 4, 512, 80, 16_000
 SECONDS, REPEATS, PIECE = 10, 5, 0.1
 LETTERS = "abcdefghijklmnopqrstuvwxyz '"
@@ -54,16 +54,16 @@ GOAL = 0.05
 
 
 def compare(model: Transcriber, recordings: Sequence[bytes], size: int) -> dict[str, Any]:
-    """Compare streams with whole utterances.
+    """Compare streaming with whole utterances.
 
     Args:
         model: The recogniser.
-        recordings: Samples of 16 bits.
-        size: The samples of a piece.
+        recordings: 16-bit samples.
+        size: Samples per piece.
 
     Returns:
-        How many texts are equal, and by how much a log-probability differs at most: one below -1 relative to
-        itself, as float32 does not tell -142 from -142.00001.
+        The number of equal texts and the largest difference of a log-probability, relative for values below
+        -1, since float32 cannot distinguish -142 from -142.00001.
     """
     equal, outputs, furthest = 0, 0, 0.0
     for content in recordings:
@@ -83,7 +83,7 @@ def compare(model: Transcriber, recordings: Sequence[bytes], size: int) -> dict[
 
 
 def by_command(run: Path, content: bytes, rate: int) -> list[dict[str, Any]]:
-    """Pipe samples to `sru speech transcribe --raw` and compare its text with that of the file."""
+    """Pipe samples to `sru speech transcribe --raw` and compare the text with that of the whole file."""
     program = Path(sys.executable).with_name("sru")
     command = [str(program), "speech", "transcribe", "--model", str(run)]
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def by_command(run: Path, content: bytes, rate: int) -> list[dict[str, Any]]:
 
 
 def untrained(subsampling: int, samples: Tensor) -> Transcriber:
-    """Return a recogniser of random weights that reads one way and normalises by the features of samples."""
+    """Return a randomly initialized unidirectional recogniser, normalized by the features of samples."""
     torch.manual_seed(0)
     tokenizer = CharTokenizer.train([LETTERS])
     features = {"kind": "fbank", "num_bins": BINS, "sample_rate": RATE}
@@ -120,7 +120,7 @@ def untrained(subsampling: int, samples: Tensor) -> Transcriber:
 
 
 def speed(subsampling: int) -> dict[str, Any]:
-    """Time the streaming transcription of noise, features and decoding included."""
+    """Time the streaming transcription of noise, including features and decoding."""
     samples = 0.1 * torch.randn(SECONDS * RATE, generator=torch.Generator().manual_seed(0))
     model = untrained(subsampling, samples)
     _check(model, samples[:RATE])
@@ -210,9 +210,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="run folder of a recogniser that reads one way")
-    parser.add_argument("manifest", type=Path, help="recordings of its sample rate")
-    parser.add_argument("--commit", help="what it was trained with; default: the present commit")
+    parser.add_argument("run", type=Path, help="run folder of a unidirectional recogniser")
+    parser.add_argument("manifest", type=Path, help="manifest of recordings with its sample rate")
+    parser.add_argument("--commit", help="the commit it was trained with; default: the current commit")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()
     torch.set_num_threads(1)

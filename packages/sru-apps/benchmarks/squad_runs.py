@@ -1,9 +1,9 @@
-"""Learning curves of `sru squad fit`, side by side.
+"""Learning curves of several `sru squad fit` runs.
 
     python squad_runs.py runs/squad/squad-cpu/a runs/squad/squad-cpu-lstm/a --commit 1a2b3c4
 
 writes squad.json, squad.md and squad.png from run folders. A record in squad.json stays until a run of the
-same encoder, precision and seed replaces it, so that runs of several days fill one page.
+same encoder, precision and seed replaces it, so that a page can be built over several days.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ of 100 dimensions without numbers and one-letter words. To reproduce a row:
 
 
 def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
-    """Read what is worth keeping of a run."""
+    """Read the record of a run."""
     summary = json.loads((folder / "summary.json").read_text())
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     with (folder / "metrics.csv").open(newline="") as file:
@@ -70,7 +70,7 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
 
 
 def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what two records of one run have in common."""
+    """Return the key of a run; records with equal keys replace each other."""
     return run["reader"], run["encoder"], run["precision"], run["features"], run["seed"]
 
 

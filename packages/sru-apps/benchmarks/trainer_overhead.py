@@ -1,4 +1,4 @@
-"""Steps of `sru lm fit`, with all callbacks and loggers, against a bare loop of the same model and text."""
+"""Steps of `sru lm fit`, with all callbacks and loggers, against a bare loop with the same model and text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL = {"encoder": "sru", "embedding_size": 128, "hidden_size": 160, "num_layer
 
 
 class StepTimer(Callback):
-    """Records the time at which each step begins."""
+    """Records the start time of each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -40,11 +40,11 @@ def overhead(*, rounds: int = 4, steps: int = 150) -> dict[str, Any]:
     """Measure both in turns.
 
     Args:
-        rounds: How often.
-        steps: Steps of a round, after some to warm up; together they are to fit into one epoch.
+        rounds: The number of rounds.
+        steps: Steps per round, after the warm-up; warm-up and steps must fit into one epoch.
 
     Returns:
-        `bare` and `trainer`, the times of a step, and `what` was trained.
+        `bare` and `trainer`, the times of a step, and `what`, a description of the setting.
     """
     flush_denormals()
     quiet_lightning()
@@ -85,7 +85,7 @@ def _bare(folder: str, steps: int) -> list[float]:
     model = job.module.network.train()
     optimizer = build_optimizer(job.module, job.module.optimizer, fused=True)
     state, times = None, []
-    # The bare loop uses the same loader, which makes its segments as they are needed.
+    # The bare loop uses the same loader, which builds segments on demand.
     for segment in itertools.islice(job.data.train_dataloader(), steps):
         times.append(time.perf_counter())
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What `bench_translation.py` writes."""
+"""The report of `bench_translation.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RECIPE = "multi30k-en-de-sru"
 EQUAL_SIZES, EQUAL_PARAMETERS = "lstm, equal sizes", "lstm, equal parameters"
 CELL = "lstm decoder by nn.LSTMCell"
 BEAM, SENTENCES, SYMBOLS = 5, 32, 16
-LENGTHS, BESIDE = (25, 50, 100, 200, 400), 8
+LENGTHS, LENGTH_BATCH = (25, 50, 100, 200, 400), 8
 TARGETS = {"training": 1.5, "search": 1.3, "length": 1.2}
 PARTS = tuple(TARGETS)
 
@@ -43,7 +43,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
     if "length" in result:
         part = result["length"]
         yield "\n## Time by length\n"
-        yield f"The SRU, beam {BEAM}, {BESIDE} sentences side by side, translations of a given length."
+        yield f"The SRU, beam {BEAM}, {LENGTH_BATCH} sentences side by side, translations of a given length."
         yield f"{described(part['machine'])}.\n"
         yield "| symbols | ms | ms per symbol |"
         yield "| --- | --- | --- |"
@@ -53,7 +53,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def table(rows: Mapping[str, Any], unit: str, *widths: str) -> Iterator[str]:
-    """Write speeds, relative to the first LSTM."""
+    """Format speeds as a Markdown table, relative to the first LSTM."""
     titles = {"hidden_size": "D of the encoder, per direction", "decoder_size": "D of the decoder"}
     (_, base, *_) = rows.values()
     heads = ["system", "parameters", *(titles[width] for width in widths), unit, "relative to the LSTM"]
@@ -67,8 +67,8 @@ def table(rows: Mapping[str, Any], unit: str, *widths: str) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def judged(part: str, result: Mapping[str, Any]) -> str:
-    """Return the row of the target of one part."""
+def target_row(part: str, result: Mapping[str, Any]) -> str:
+    """Return the target's row for one part."""
     goal, rows = TARGETS[part], result["rows"]
     if part == "length":
         ratio = per_symbol(rows, LENGTHS[-1]) / per_symbol(rows, LENGTHS[0])
@@ -81,5 +81,5 @@ def judged(part: str, result: Mapping[str, Any]) -> str:
 
 
 def per_symbol(rows: Mapping[str, Any], symbols: int) -> float:
-    """Return the median seconds per step, the one that ends among them."""
+    """Return the median seconds per step, counting the end symbol."""
     return float(rows[str(symbols)]["median"]) / (symbols + 1)

@@ -1,4 +1,4 @@
-"""The steps of a training by the command `sru`, in turns with another process."""
+"""Training steps of the `sru` command, taken in turns with another process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-# What both sides of a comparison do is known to the benchmarks of sru-nn.
+# The benchmarks of sru-nn contain the protocol of a comparison.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from turns import Calls, Case, serve
@@ -23,13 +23,13 @@ from turns import Calls, Case, serve
 __all__ = ["Calls", "Fit", "run"]
 
 STEPS = 12
-"""Steps of a turn; the first two do not count."""
+"""Steps per turn; the first two are not timed."""
 CHECKED = 5
-"""After so many steps the two must have the same weights."""
+"""After this many steps both processes must have the same weights."""
 
 
 class Fit(Callback):
-    """A case of `turns.serve`: a training that stands still between turns.
+    """A case of `turns.serve`: a training run that pauses between turns.
 
     Args:
         arguments: The command line after `sru`.
@@ -42,20 +42,20 @@ class Fit(Callback):
         self._left = 0
 
     def begin(self) -> list[float]:
-        """Start the training, take some steps and return the norms of the weights."""
+        """Start training, take `CHECKED` steps and return the norms of the weights."""
         trainings.put(self)
         self._go.put(CHECKED)
         return self._done.get()
 
     def turn(self) -> float:
-        """Take the steps of a turn; return the seconds of one."""
+        """Take the steps of a turn; return the seconds per step."""
         self._go.put(STEPS)
         return self._done.get()[0]
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Wait for the next turn where one has ended."""
+        """Wait for the next turn if the last one has ended."""
         if self._left == 0:
             self._left, self._taken = self._go.get(), 0
 
@@ -77,19 +77,19 @@ trainings: queue.Queue[Fit] = queue.Queue()
 
 
 def run(cases: Mapping[str, Case]) -> None:
-    """Serve requests; trainings run in the main thread, which alone may handle signals."""
+    """Serve requests; training runs in the main thread, since only that one can handle signals."""
     from sru_apps.cli import main
 
     threading.Thread(target=lambda: (serve(cases), os._exit(0)), daemon=True).start()
-    sys.stdout = sys.stderr  # the pipe is for answers
+    sys.stdout = sys.stderr  # stdout is a pipe for the results
     fit = trainings.get()
     initialise = Trainer.__init__
 
-    @functools.wraps(initialise)  # the command line reads its options off the signature
+    @functools.wraps(initialise)  # the command line derives its options from the signature
     def with_callback(trainer: Trainer, *args: Any, callbacks: Any = None, **options: Any) -> None:
         initialise(trainer, *args, callbacks=[*(callbacks or []), fit], **options)
 
     Trainer.__init__ = with_callback  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         main([*fit.arguments, f"--runs-dir={folder}"])
-    os._exit(1)  # the training ended before the comparison
+    os._exit(1)  # training ended before the comparison

@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 
-# Names that stay: docs/reference.
+# Stable names (docs/reference), which older commits have too.
 from sru_apps.encoders import RecurrentName
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.generate import generate

@@ -20,7 +20,7 @@ from sru_apps.tasks import TASKS
 SECONDS = 60
 prepare = samples.prepare
 SLOW = re.compile("epochs|max_steps|devices|num_nodes|runs-dir|resume")
-"""Options that would make a training long, or need what is not here."""
+"""Options that make training slow, or need unavailable hardware or files."""
 VALUES = [
     *("0", "1", "-1", "2", "0.5", "nan", "inf", "1e400", "9" * 30, "null", "true", "[]", "{}", "[1, 2]"),
     *("{a: b}", "!!python/name:os.system", "&a [*a]", "a: - b"),
@@ -40,13 +40,13 @@ YAML = [
 
 
 def refuses(error: BaseException) -> bool:
-    """Only `samples.run` knows what the user saw."""
+    """`samples.run` raises `Refused` itself."""
     return False
 
 
 @cache
 def _options(*command: str) -> list[str]:
-    """List the options of a command, as its help shows them."""
+    """List the options of a command from its help text."""
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
         main([*command, "--help"])
@@ -56,7 +56,7 @@ def _options(*command: str) -> list[str]:
 
 
 def fit_options(case: Case) -> None:
-    """Train with one to three options at a random value."""
+    """Train with one to three options set to random values."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
     samples.write_data(case.folder)
     args = samples.fit_options(task, case.folder)
@@ -67,7 +67,7 @@ def fit_options(case: Case) -> None:
 
 
 def settings_files(case: Case) -> None:
-    """Train with a file of options that is not one, or the settings of a run, changed."""
+    """Train with an invalid options file, or with the mutated settings of a run."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
     samples.write_data(case.folder)
     chance = case.random()
@@ -80,12 +80,12 @@ def settings_files(case: Case) -> None:
     else:
         content = dump_json(mutated_tree(yaml.safe_load(content), chance, hostile_value))
     path = case.write("options.yaml", content)
-    # The data and the sizes on the command line come last, so that a run stays small.
+    # The sizes come last, so that the run stays small.
     samples.run(case, [*samples.fit_options(task, case.folder), f"--config={path}", *samples.SMALL])
 
 
 def names_of_runs(case: Case) -> None:
-    """Names and folders of runs that lead elsewhere: nothing is written outside the folder of runs."""
+    """Hostile run names: nothing is written outside the folder of runs."""
     samples.write_data(case.folder)
     allowed = {*case.folder.iterdir(), case.folder / "runs", case.folder / "runs/chat"}
     name = case.draw(st.sampled_from([*TEXTS, "..", ".", "a/b", "-x", "con", "x" * 300, "~"]), "name")
@@ -94,11 +94,11 @@ def names_of_runs(case: Case) -> None:
         samples.run(case, [*fit, f"--name={name}"])
     finally:
         made = {*case.folder.iterdir(), *case.folder.glob("runs/*")} - allowed
-        assert not made, f"wrote elsewhere: {sorted(path.name for path in made)}"
+        assert not made, f"wrote outside the folder of runs: {sorted(path.name for path in made)}"
 
 
 def inputs(case: Case) -> None:
-    """Use a model with random options, and lines of standard input; lines out are lines in."""
+    """Use a model with random options and random lines on standard input; `predict` prints as many lines."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
     command = {"classify": "predict", "lm": "generate", "chat": "reply", "squad": "ask"}[task]
     run = samples.run_folder(task, case.samples)
@@ -115,13 +115,13 @@ def inputs(case: Case) -> None:
     mark = case.draw(st.sampled_from([b"", b"\xef\xbb\xbf"]), "mark")
     out = samples.run(case, args, stdin=mark + b"".join(line + end for line in lines))
     if command == "predict" and not any(arg.startswith("--file") for arg in args):
-        assert out.count("\n") == len(lines), f"other lines: {out.count(chr(10))} for {len(lines)}"
+        assert out.count("\n") == len(lines), f"{out.count(chr(10))} lines of output for {len(lines)}"
     if "--json" in args:
         assert not {"NaN", "Infinity"} & set(re.findall(r"\w+", out)), "bare NaN in JSON"
 
 
 def lines_of_commands(case: Case) -> None:
-    """Words in any order after `sru`, in a process of its own: no traceback, however it ends."""
+    """Random words after `sru`, in a separate process: no traceback, whatever the exit status."""
     words = [
         *(*TASKS, "fit", "prepare", "test", "validate", "predict", "score", "table", "--help", "--version"),
         *("--json", "/nowhere", "--model=/nowhere", "--model", "-c", "--resume=/dev/null", "--recipe=x"),

@@ -1,4 +1,4 @@
-"""Spoilt files of every kind that the trainers write, read by every command that reads them."""
+"""Damaged files of every kind that the trainers write, passed to every command that reads them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ USES: dict[str, Callable[[Path], list[list[str]]]] = {
 
 
 def refuses(error: BaseException) -> bool:
-    """Only `samples.run` knows what the user saw."""
+    """`samples.run` raises `Refused` itself."""
     return False
 
 
 def _copy(case: Case) -> tuple[str, Path]:
-    """Copy the run of a task, with the data beside it."""
+    """Copy the run of a task and its data."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
     run = case.copy(str(samples.run_folder(task, case.samples).relative_to(case.samples)))
     for name in samples.DATA:
@@ -58,14 +58,14 @@ def _use(case: Case, task: str, model: Path) -> str:
 
 
 def exports(case: Case) -> None:
-    """An exported model with one file changed: weights, configuration or tokenizer."""
+    """An exported model with one damaged file: weights, configuration or tokenizer."""
     task, run = _copy(case)
     case.damage(run / "model")
     _use(case, task, run / "model")
 
 
 def _hostile_tensor(chance: random.Random, value: Any) -> Any:
-    """Return something else in place of a value of a checkpoint."""
+    """Return a hostile replacement for a value of a checkpoint."""
     if not isinstance(value, torch.Tensor):
         return hostile_value(chance, value)
     wide = value.float()
@@ -85,18 +85,18 @@ def _hostile_tensor(chance: random.Random, value: Any) -> Any:
 
 
 def checkpoint_bytes(case: Case) -> None:
-    """Changed bytes of a checkpoint: refused, or the content is the same."""
+    """A checkpoint with mutated bytes: refused, or its content is unchanged."""
     task, run = _copy(case)
     path = run / "checkpoints" / case.draw(st.sampled_from(["best.ckpt", "last.ckpt"]), "file")
     before = read_checkpoint(path)
     path.write_bytes(mutated_bytes(path.read_bytes(), case.random()))
     _use(case, task, path)
     found = samples.differences(before, read_checkpoint(path))
-    assert not found, f"other content passes as undamaged: {found[:5]}"
+    assert not found, f"undetected damage: {found[:5]}"
 
 
 def checkpoint_contents(case: Case) -> None:
-    """A checkpoint that can be read, with something in it that does not fit."""
+    """A readable checkpoint with hostile content."""
     task, run = _copy(case)
     chance = case.random()
     for path in (run / "checkpoints/best.ckpt", run / "checkpoints/last.ckpt"):
@@ -108,7 +108,7 @@ def checkpoint_contents(case: Case) -> None:
         try:
             torch.save(content, path)
         except RecursionError:
-            raise Refused("nested too deep to be written") from None
+            raise Refused("nested too deeply to save") from None
     commands = {
         "use": lambda: _use(case, task, path),
         "validate": lambda: samples.run(case, [task, "validate", str(path)]),
@@ -118,7 +118,7 @@ def checkpoint_contents(case: Case) -> None:
 
 
 def run_folders(case: Case) -> None:
-    """A run folder with its settings, metrics or summary changed, continued or listed."""
+    """A run folder with mutated settings, metrics or summary, which is resumed or listed."""
     task, run = _copy(case)
     name = case.draw(st.sampled_from(["config.yaml", "metrics.csv", "summary.json"]), "file")
     path, chance = run / name, case.random()

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a small training: the resumed run equals the undisturbed one, bit for bit."""
+"""SIGKILL at random moments of a small training run: the resumed run equals an uninterrupted one bitwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sru_apps.train.weights import read_checkpoint
 
 SECONDS = 120
-MEMORY = 1 << 40  # the processes it starts would inherit a limit
+MEMORY = 1 << 40  # no limit, since the child processes would inherit it
 PROGRAM = "import samples, sys; samples.use_tiny_sets(); sys.exit(samples.main())"
 OPTIONS = ("--trainer.max_epochs=4", "--checkpoint-steps=3", "--name=trained")
 
@@ -30,7 +30,7 @@ def refuses(error: BaseException) -> bool:
 
 
 def prepare(folder: Path) -> None:
-    """Run each task undisturbed, to compare with and to know how long it takes."""
+    """Train each task without interruption, for the expected result and the duration."""
     samples.write_data(folder / "kill")
     for task in samples.TASKS:
         start = time.monotonic()
@@ -39,7 +39,7 @@ def prepare(folder: Path) -> None:
 
 
 def _start(folder: Path, *args: str) -> subprocess.Popen[bytes]:
-    """Start `sru` in a process group of its own; what it prints goes to log.txt."""
+    """Start `sru` in its own process group, with its output in log.txt."""
     here = Path(__file__).resolve()
     paths = [str(here.parent), str(here.parents[3] / "ci/fuzz")]
     with (folder / "log.txt").open("a") as log:
@@ -53,7 +53,7 @@ def _start(folder: Path, *args: str) -> subprocess.Popen[bytes]:
 
 
 def _content(run: Path) -> tuple[Any, ...]:
-    """Return what must not depend on kills: weights, state of the optimizer, figures and predictions."""
+    """Return the results that must not depend on kills: weights, optimizer state, step and metrics."""
     last = read_checkpoint(run / "checkpoints/last.ckpt")
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     figures = [{key: value for key, value in row.items() if "second" not in key} for row in rows]
@@ -61,7 +61,7 @@ def _content(run: Path) -> tuple[Any, ...]:
 
 
 def kills(case: Case) -> None:
-    """Kill a training up to three times, continue it each time, and compare."""
+    """Kill a training run up to three times, resume it each time, and compare."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
     whole = float((case.samples / f"seconds-{task}").read_text())
     samples.write_data(case.folder)
@@ -76,10 +76,12 @@ def kills(case: Case) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    # Whatever was saved, one of the two works: to continue, or to begin again.
+    # Whatever was saved, either resuming or starting again must work.
     continued = any(_start(case.folder, *args).wait() == 0 for args in (resume, fit))
-    assert continued, f"neither --resume nor the same command: {(case.folder / 'log.txt').read_text()[-300:]}"
+    assert continued, (
+        f"neither --resume nor the original command works: {(case.folder / 'log.txt').read_text()[-300:]}"
+    )
     found = samples.differences(_content(samples.run_folder(task, case.samples / "kill")), _content(run))
     assert not found, f"differs: {found[:5]}"
     left = [path.name for path in run.rglob("*.partial")]
-    assert not left, f"left behind: {left}"
+    assert not left, f"partial files left behind: {left}"

@@ -1,4 +1,4 @@
-"""A trained run of each task to spoil, and commands run in this process."""
+"""A trained run of each task to damage, and a way to run commands in this process."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ PEOPLE = [
     ("Fay", "Bonn"),
 ]
 TASKS = ("classify", "lm", "chat", "squad")
-"""All that are trained."""
+"""The tasks to train."""
 DATA = ("data", "text.txt", "talk.jsonl", "questions.json", "prepared", "prepared-questions")
-"""What `write_data` and the trainings leave beside the runs."""
+"""The files and folders next to the runs, written by `write_data` and by training."""
 ERROR = re.compile(r"sru\b[^:\n]*: (error: )?(?P<message>.*)")
 
 
 def use_tiny_sets() -> None:
-    """Let SST-2 have any number of lines."""
+    """Accept any number of lines for SST-2."""
     source = SOURCES["sst2"]
     parts = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
     SOURCES["sst2"] = replace(source, **parts)
 
 
 def write_data(folder: Path) -> None:
-    """Write the data of every task, each a matter of a second to train on."""
+    """Write data for every task, small enough to train on in about a second."""
     use_tiny_sets()
     (folder / "data/classification").mkdir(parents=True)
     for part, copies in (("train", 8), ("dev", 2), ("test", 3)):
@@ -72,7 +72,7 @@ def write_data(folder: Path) -> None:
 
 
 def fit_options(task: str, folder: Path) -> list[str]:
-    """Return the options that train a task on the data of `write_data`."""
+    """Return the arguments that train a task on the data of `write_data`."""
     lm = [
         f"--data.train_file={folder}/text.txt",
         f"--data.prepared_dir={folder}/prepared",
@@ -92,7 +92,7 @@ def fit_options(task: str, folder: Path) -> list[str]:
 
 
 def run_folder(task: str, folder: Path) -> Path:
-    """Return where the run called "trained" is."""
+    """Return the folder of the run named "trained"."""
     group = {"classify": "sst2", "lm": "text", "chat": "talk", "squad": "questions"}[task]
     return folder / "runs" / task / group / "trained"
 
@@ -106,10 +106,10 @@ def prepare(folder: Path) -> None:
 
 
 def run(case: Case, args: Sequence[str], stdin: bytes = b"") -> str:
-    """Run `sru` in this process and return what it printed.
+    """Run `sru` in this process and return its standard output.
 
     Raises:
-        Refused: It said in one sentence what is wrong, and returned 1 or 2.
+        Refused: It exited with status 1 or 2 and a one-line error message.
     """
     case.note(f"sru {' '.join(map(repr, args))}")
     out, errors = io.StringIO(), io.StringIO()
@@ -129,17 +129,17 @@ def run(case: Case, args: Sequence[str], stdin: bytes = b"") -> str:
     assert "Traceback" not in said, f"traceback printed: {said[-300:]}"
     if status == 0:
         return out.getvalue()
-    # A second line says where the help of the options is.
+    # Ignore warnings and the line that points to `--help`.
     more = re.compile(r"arning: |^`sru .*--help(-all)?`|^  ")
     lines = [line for line in said.splitlines() if not more.search(line)]
     assert status in (1, 2), f"exit status {status}: {said[-300:]}"
     found = ERROR.fullmatch(lines[-1]) if lines else None
-    assert found, f"no sentence but {said[-300:]!r}"
+    assert found, f"expected a one-line error, got {said[-300:]!r}"
     raise Refused(found["message"].partition("Valid options:")[0])
 
 
 def differences(one: Any, other: Any, at: str = "") -> list[str]:
-    """List where two trees of tensors differ, bit for bit."""
+    """List the paths at which two trees of tensors differ."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return [found for key in one for found in differences(one[key], other[key], f"{at}/{key}")]
     if isinstance(one, (list, tuple)) and type(one) is type(other) and len(one) == len(other):

@@ -1,4 +1,4 @@
-"""What a text may be packed into."""
+"""The container formats of a text."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ CONTAINERS = [
     _zip,
     _json_lines,
 ]
-"""Each returns the name of a file, its content, and the text that a reader must find in it."""
+"""Each returns a file name, the file's content, and the text that a reader must extract from it."""

@@ -1,4 +1,4 @@
-"""Random files of questions in the form of SQuAD, and damaged ones that were prepared from them."""
+"""Random question files in SQuAD format, and damaged prepared questions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WELL_FORMED = [
 
 
 def refuses(error: BaseException) -> bool:
-    """The reader and the prepared files have the one exception, which names the file."""
+    """Readers raise only DataError, which names the file."""
     return isinstance(error, DataError) and "/case" in str(error)
 
 
@@ -41,7 +41,7 @@ def prepare(folder: Any) -> None:
 
 
 def _document(paragraphs: list[Any]) -> dict[str, Any]:
-    """Put paragraphs of (context, questions) into the form of SQuAD, each into an article of its own."""
+    """Convert paragraphs, (context, questions), to SQuAD format, one article per paragraph."""
     articles = []
     for number, (context, asked) in enumerate(paragraphs):
         questions = [
@@ -58,26 +58,26 @@ def _document(paragraphs: list[Any]) -> dict[str, Any]:
 
 
 def _check(prepared: PreparedQuestions) -> None:
-    """Examples and texts say the same, and the figures of training are about questions with answers."""
+    """Examples match their texts, and every training question has an answer or is impossible."""
     for name, part in prepared.parts.items():
-        assert len(part) == prepared.report[name].kept, "counts of another file"
+        assert len(part) == prepared.report[name].kept, "the report has other counts"
         for index, example in enumerate(part):
             text = part.text(index)
             words = [prepared.words[number] for number in example.context.words.tolist()]
             assert words, "an empty context"
             assert len(example.question.words), "an empty question"
             assert words == [text.context[a:b] for a, b in zip(text.starts, text.ends, strict=True)], (
-                "other words"
+                "words differ from the text"
             )
             if example.start >= 0:
                 answer = text.context[text.starts[example.start] : text.ends[example.end]]
-                assert answer in [given.strip() for given in text.answers], f"{answer!r} is no answer"
+                assert answer in [given.strip() for given in text.answers], f"{answer!r} is not an answer"
             else:
                 assert name != "train" or text.is_impossible, "a training question without an answer"
 
 
 def questions(case: Case) -> None:
-    """Random contexts, questions and offsets; what is accepted is read, and prepared to the same words."""
+    """Random contexts, questions and offsets; accepted files are prepared to the same words."""
     answers = st.one_of(st.none(), st.lists(st.tuples(PIECES, st.integers(-2, 20)), max_size=2))
     asked = st.lists(st.tuples(CONTEXT, answers), max_size=3)
     paragraphs = case.draw(st.lists(st.tuples(CONTEXT, asked), max_size=3), "paragraphs")
@@ -93,37 +93,37 @@ def questions(case: Case) -> None:
     found = list(read_squad(path))
     if kind == "intact":
         contexts = [context for context, _ in paragraphs + WELL_FORMED]
-        assert [paragraph.context for paragraph in found] == contexts, "other contexts"
+        assert [paragraph.context for paragraph in found] == contexts, "contexts differ"
         assert [p.questions for p in found] == [p.questions for p in read_squad(path)], (
-            "read differently again"
+            "a second read differs"
         )
     limit = case.draw(st.sampled_from([1, 5, 1000]), "limit")
     files = {"train": path, "validation": path}
     _check(prepare_questions(files, case.folder / "q", name="x", max_context_tokens=limit))
-    # A second call opens it.
+    # A second call opens the prepared folder.
     prepare_questions(files, case.folder / "q", name="x", max_context_tokens=limit)
 
 
 def spans(case: Case) -> None:
-    """Any answer to any context: found only where its text is."""
+    """Any answer in any context: a span that is found has the answer's text."""
     context, text = case.draw(CONTEXT, "context"), case.draw(CONTEXT, "answer")
     start = case.draw(st.one_of(st.integers(-3, 30), st.sampled_from([2**63, -(2**63), 10**30])), "start")
     (tokens,) = make_annotator("none").annotate([context])
     span = find_span(context, Answer(text, start), tokens)
     if not isinstance(span, str):
-        assert context[tokens.starts[span.start] : tokens.ends[span.end]] == text.strip(), "other text"
+        assert context[tokens.starts[span.start] : tokens.ends[span.end]] == text.strip(), "wrong text"
 
 
 def damaged_questions(case: Case) -> None:
-    """A mutated file of prepared questions: accepted only if the examples are still the same."""
+    """A damaged file of prepared questions: accepted only if the examples are unchanged."""
     folder = case.copy("questions")
     expected = open_prepared(case.samples / "questions")
     case.damage(folder)
     found = open_prepared(folder)
-    assert found.words == expected.words, "other words"
+    assert found.words == expected.words, "words differ"
     for name, part in found.parts.items():
         other = expected.parts[name]
         for index in range(len(part)):
-            assert torch.equal(part[index].context.words, other[index].context.words), "another context"
-            assert part.text(index) == other.text(index), "another text"
+            assert torch.equal(part[index].context.words, other[index].context.words), "contexts differ"
+            assert part.text(index) == other.text(index), "texts differ"
     _check(found)

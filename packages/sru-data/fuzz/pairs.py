@@ -1,4 +1,4 @@
-"""Random sentences and their translations, and damaged files that were prepared from them."""
+"""Random parallel text, and damaged prepared pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WELL_FORMED = ["the rain falls", "snow and snow"]
 
 
 def refuses(error: BaseException) -> bool:
-    """The readers and the prepared files have the one exception; a vocabulary may be impossible."""
+    """Readers raise only DataError, which names the file; training a tokenizer may raise ValueError."""
     if isinstance(error, DataError):
         return "/case" in str(error)
     return isinstance(error, ValueError) and "okenizer" in str(error).partition(":")[0]
@@ -38,25 +38,25 @@ def prepare(folder: Any) -> None:
 
 
 def _check(prepared: PreparedPairs) -> None:
-    """Ids and texts say the same, and no id is padding or a marker."""
+    """Ids match their texts, and no id is padding or a marker."""
     for name, part in prepared.parts.items():
-        assert len(part) == prepared.report[name].kept, "counts of another file"
+        assert len(part) == prepared.report[name].kept, "the report has other counts"
         for index, (_, source, target) in enumerate(part):
             texts = part.text(index)
             for ids, text, tokenizer in (
                 (source.tolist(), texts.source, prepared.source_tokenizer),
                 (target.tolist(), texts.targets[0], prepared.target_tokenizer),
             ):
-                assert ids == tokenizer.encode(text), "the ids of another text"
-                assert ids, "no id"
-                assert 0 < min(ids) <= max(ids) < tokenizer.bos_id, "an id that no text has"
-                assert "\n" not in tokenizer.decode(ids), "a sentence of several lines"
-                assert len(tokenizer.pieces(text)) == len(ids), "another number of spellings"
+                assert ids == tokenizer.encode(text), "ids differ from the text"
+                assert ids, "no ids"
+                assert 0 < min(ids) <= max(ids) < tokenizer.bos_id, "an id of padding or a marker"
+                assert "\n" not in tokenizer.decode(ids), "a line break in a sentence"
+                assert len(tokenizer.pieces(text)) == len(ids), "wrong number of pieces"
                 assert name != "train" or (text.strip() and len(ids) <= prepared.max_length), "a useless pair"
 
 
 def pairs(case: Case) -> None:
-    """Parallel files and tables; what is accepted has a pair per line, and is prepared to the same texts."""
+    """Parallel files and tables: accepted ones have one pair per line and are prepared to the same texts."""
     sides = [case.draw(LINES, side) for side in ("source", "target")]
     kind = case.draw(st.sampled_from(["parallel", "parallel", "jsonl", "tsv"]), "kind")
     intact = case.draw(st.booleans(), "intact")
@@ -82,7 +82,7 @@ def pairs(case: Case) -> None:
     read = list(files.pairs())
     if kind == "parallel":
         numbers = {gzip.decompress(path.read_bytes()).count(b"\n") for path in files.paths}
-        assert not intact or numbers == {len(read)}, "another number of pairs"
+        assert not intact or numbers == {len(read)}, "wrong number of pairs"
     config = case.draw(
         st.sampled_from(
             [
@@ -99,17 +99,17 @@ def pairs(case: Case) -> None:
     prepared = prepare_pairs(parts, case.folder / "p", **how)
     assert [prepared.parts["test"].text(n)[:2] for n in range(len(read))] == [pair[:2] for pair in read]
     _check(prepared)
-    # A second call opens it.
+    # A second call opens the prepared folder.
     prepare_pairs(parts, case.folder / "p", **how)
 
 
 def damaged_pairs(case: Case) -> None:
-    """A mutated file of prepared pairs: accepted only if the pairs are still the same."""
+    """A damaged file of prepared pairs: accepted only if the pairs are unchanged."""
     folder = case.copy("pairs")
     expected = open_prepared(case.samples / "pairs")
     case.damage(folder)
     found = open_prepared(folder)
     for name, part in found.parts.items():
         texts = [part.text(index) for index in range(len(part))]
-        assert texts == [expected.parts[name].text(index) for index in range(len(part))], "another text"
+        assert texts == [expected.parts[name].text(index) for index in range(len(part))], "texts differ"
     _check(found)

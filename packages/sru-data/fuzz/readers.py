@@ -1,4 +1,4 @@
-"""Random files, well-formed and not, for every reader of sru-data."""
+"""Random files, well-formed or malformed, for every reader of sru-data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TEXT = st.lists(
 
 
 def refuses(error: BaseException) -> bool:
-    """Every reader has the one exception, which names the file; a vocabulary may be impossible."""
+    """Readers raise only DataError, which names the file; training a tokenizer may raise ValueError."""
     if isinstance(error, DataError):
         return "/case" in str(error)
     return isinstance(error, ValueError) and "okenizer" in str(error).partition(":")[0]
@@ -82,7 +82,7 @@ def prepare(folder: Any) -> None:
 
 
 def finish(case: Case, content: bytes) -> bytes:
-    """Return a well-formed file as it is, with a byte-order mark or mutated."""
+    """Return a well-formed file unchanged, with a byte-order mark, or mutated."""
     ending = case.draw(st.sampled_from(["as it is", "as it is", "mark", "mutated"]), "ending")
     if ending == "mutated":
         return mutated_bytes(content, case.random())
@@ -90,7 +90,7 @@ def finish(case: Case, content: bytes) -> bytes:
 
 
 def embeddings(case: Case) -> None:
-    """Text formats: what is accepted has finite vectors of one width."""
+    """Text formats: accepted vectors are finite and of one width."""
     rows = case.draw(st.lists(st.tuples(WORDS, st.lists(FIELDS, min_size=2, max_size=3)), max_size=6), "rows")
     space = case.draw(st.sampled_from([" ", " ", " ", "  ", "\t"]), "space")
     lines = [space.join([word, *fields]) for word, fields in rows]
@@ -102,7 +102,7 @@ def embeddings(case: Case) -> None:
 
 
 def word2vec(case: Case) -> None:
-    """The binary format, with headers that lie."""
+    """The binary format, with wrong headers."""
     width = case.draw(st.integers(1, 4))
     words = case.draw(st.lists(WORDS, max_size=5), "words")
     header = case.draw(st.sampled_from([(len(words), width), (10**12, width), (len(words), 10**9), (0, 0)]))
@@ -114,14 +114,14 @@ def word2vec(case: Case) -> None:
 def _check_vectors(case: Case, content: bytes) -> None:
     path = case.write("vectors", gzip.compress(content) if case.draw(st.booleans(), "gzip") else content)
     found = read_embeddings(path, {"a", "film", "the", "naïve", ".", "New York", "1.5"})
-    assert len({vector.shape for vector in found.values()}) <= 1, "vectors of several widths"
+    assert len({vector.shape for vector in found.values()}) <= 1, "vectors of different widths"
     assert all(torch.isfinite(vector).all() for vector in found.values()), "a vector is not finite"
     weight = embedding_matrix(path, ["<pad>", "<unk>", "a", "film", "New York"]).weight
     assert torch.isfinite(weight).all(), "a weight is not finite"
 
 
 def labelled_sentences(case: Case) -> None:
-    """Sentence classification: what is accepted has labels in range and no byte-order mark."""
+    """Sentence classification: accepted labels are in range."""
     labels = st.sampled_from(["0", "1", "1", "2", "-1", "٣", "01", "", "9" * 5000, "1.0"])
     rows = case.draw(st.lists(st.tuples(labels, TEXT), max_size=6), "rows")
     lines = "".join(f"{label} {text}\n" for label, text in rows)
@@ -133,7 +133,7 @@ def labelled_sentences(case: Case) -> None:
 
 
 def dialogue_files(case: Case) -> None:
-    """Dialogues in every form, as lines or as an array, some fields hostile."""
+    """Dialogues in every format, as lines or as an array, with some hostile fields."""
     chance = case.random()
     records = [
         chance.choice([*DIALOGUES, mutated_tree(chance.choice(DIALOGUES), chance, hostile_value)])
@@ -155,15 +155,15 @@ def dialogue_files(case: Case) -> None:
     packed = case.draw(st.booleans(), "gzip")
     path = case.write(f"talk.jsonl{'.gz' if packed else ''}", gzip.compress(content) if packed else content)
     for dialogue in dialogues.read_dialogues([path] if case.draw(st.booleans(), "list") else path):
-        assert dialogue, "a dialogue without a turn"
+        assert dialogue, "a dialogue without turns"
         for user, bot in dialogue:
-            assert bot.strip(), "an answer that says nothing"
+            assert bot.strip(), "an empty answer"
             (user or "").encode()
             bot.encode()
 
 
 def json_arrays(case: Case) -> None:
-    """The items of an array are those that a parser of the whole finds, wherever chunks end."""
+    """The items of an array are those of a whole-file parser, wherever chunks end."""
     value = st.one_of(
         TEXT, st.integers(), st.lists(TEXT, max_size=2), st.dictionaries(TEXT, TEXT, max_size=2)
     )
@@ -176,11 +176,13 @@ def json_arrays(case: Case) -> None:
     records = list(read_records(path))
     if intact:
         assert [json.loads(record.content.decode("utf-8", "surrogatepass")) for record in records] == items
-    assert [record.line for record in records] == sorted(record.line for record in records), "lines go back"
+    assert [record.line for record in records] == sorted(record.line for record in records), (
+        "line numbers decrease"
+    )
 
 
 def texts(case: Case) -> None:
-    """Plain, compressed, archived and JSON lines: what is accepted is the whole text, however it is cut."""
+    """Plain, compressed, archived and JSON lines: accepted files yield the whole text."""
     content = case.draw(TEXT, "text").encode("utf-8", "surrogatepass")
     name, stored, expected = case.draw(st.sampled_from(CONTAINERS), "container")(content, case)
     intact = case.draw(st.booleans(), "intact")
@@ -190,18 +192,18 @@ def texts(case: Case) -> None:
     whole = b"".join(blocks)
     if intact and not expected.startswith(b"\xef\xbb\xbf"):
         assert whole == expected, f"read {whole[:50]!r} of {expected[:50]!r}"
-    assert source.measure() >= len(whole) or name.endswith(".jsonl"), "a text longer than its file"
+    assert source.measure() >= len(whole) or name.endswith(".jsonl"), "the measured size is too small"
     assert source.fingerprint == TextSource.from_files([path]).fingerprint
     for block in blocks:
         block.decode()
     corpus = language_modelling.from_files(path)
     for unit in ("words", "characters", "bytes"):
         tokenizer = train_tokenizer(corpus.train, unit=unit)
-        assert 0 not in tokenizer.encode(whole.decode("utf-8")), "text became padding"
+        assert 0 not in tokenizer.encode(whole.decode("utf-8")), "text was encoded as padding"
 
 
 def tokenizer_files(case: Case) -> None:
-    """Mutated files of every tokenizer: what is accepted keeps the promises of the protocol."""
+    """Mutated files of every tokenizer: accepted ones follow the protocol."""
     kinds = ["characters", "words", "english", "bytes", "subwords", "level", "bpe", "unigram", "piece"]
     path = case.copy(case.draw(st.sampled_from(kinds), "kind"))
     content, chance = path.read_bytes(), case.random()
@@ -212,17 +214,19 @@ def tokenizer_files(case: Case) -> None:
     tokenizer = load_tokenizer(path)
     for text in ("a gripping film", "", "\n", "é\u200b𝄞", "<pad> <unk>", "zzz"):
         ids = tokenizer.encode(text)
-        assert ids, f"{text!r} became nothing"
-        assert all(0 < i < len(tokenizer) for i in ids), f"{text!r} became {ids[:9]} of {len(tokenizer)}"
+        assert ids, f"{text!r} has no ids"
+        assert all(0 < i < len(tokenizer) for i in ids), f"{text!r} has ids {ids[:9]} of {len(tokenizer)}"
         tokenizer.decode(ids)
-    assert len(tokenizer.tokens) == len(tokenizer), "a list of tokens of another length"
+    assert len(tokenizer.tokens) == len(tokenizer), "wrong number of tokens"
     again = case.folder / "again"
     tokenizer.save(again)
-    assert load_tokenizer(again).encode("a film") == tokenizer.encode("a film"), "saved as another one"
+    assert load_tokenizer(again).encode("a film") == tokenizer.encode("a film"), (
+        "saving changed the tokenizer"
+    )
 
 
 def english_words(case: Case) -> None:
-    """Any text: both ways of cutting it agree, and what is cut stays as it is."""
+    """Any text: both implementations split it alike, and splitting is idempotent."""
     parts = [
         "no",
         "mr",
@@ -243,14 +247,14 @@ def english_words(case: Case) -> None:
     tokenizer = WordTokenizer.train(["so"], rules="english", lowercase=case.draw(st.booleans(), "lowercase"))
     pieces = tokenizer.pieces(text)
     assert tokenizer.encode(text) == HuggingFaceTokenizer.encode(tokenizer, text), (
-        "the library cuts otherwise"
+        "the tokenizers library splits differently"
     )
-    assert tokenizer.pieces(" ".join(pieces)) == pieces, f"{pieces} were cut again"
+    assert tokenizer.pieces(" ".join(pieces)) == pieces, f"{pieces} were split again"
     assert naturalize(text) == naturalize(" ".join(text.split())), "white space changed natural text"
 
 
 def token_files(case: Case) -> None:
-    """A mutated file of a prepared corpus: accepted only if the ids are still the same."""
+    """A damaged file of a prepared corpus: accepted only if the ids are unchanged."""
     folder = case.copy("prepared")
     expected = open_prepared(case.samples / "prepared")
     case.damage(folder)
@@ -259,14 +263,14 @@ def token_files(case: Case) -> None:
         one, other = getattr(found, split), getattr(expected, split)
         if one is None:
             continue
-        assert torch.equal(one.tokens.int(), other.tokens.int()), f"other ids in {split}"
-        assert int(one.tokens.int().max()) < len(found.tokenizer), "an id beyond the vocabulary"
-        assert one.counts.tokens == len(one), "counts of another text"
+        assert torch.equal(one.tokens.int(), other.tokens.int()), f"ids of {split} differ"
+        assert int(one.tokens.int().max()) < len(found.tokenizer), "an id outside the vocabulary"
+        assert one.counts.tokens == len(one), "wrong counts"
     list(StreamLoader(found.train.tokens, batch_size=2, length=50))
 
 
 def corpora(case: Case) -> None:
-    """A folder prepared from a random text is the same when opened again."""
+    """A folder prepared from random text is unchanged when reopened."""
     content = case.draw(TEXT, "text") * case.draw(st.sampled_from([1, 40]), "times")
     path = case.write("text.txt", content.encode("utf-8", "surrogatepass"))
     corpus = language_modelling.from_files(path)
@@ -279,12 +283,12 @@ def corpora(case: Case) -> None:
 
 
 def bombs(case: Case) -> None:
-    """One line of 2 GB, from a file of 2 MB, and headers that promise as much."""
+    """A line of 2 GB in a file of 2 MB, and headers that announce as much."""
     piece = case.draw(st.sampled_from([b"x", b"x ", b"0.5 ", b"[", b'{"text": "', b"\0"]), "piece")
     head = case.draw(
         st.sampled_from([b"", b"film 0.5 ", b"1 500000000\n", b'{"text": "', b"1 ", b"[{"]), "head"
     )
-    # Compressed files may follow each other, and a megabyte of one piece compresses to a kilobyte.
+    # gzip members can be concatenated, and a megabyte of a repeated piece compresses to a kilobyte.
     bomb = gzip.compress(head) + gzip.compress(piece * (1_000_000 // len(piece))) * 2000
     reader = case.draw(st.sampled_from(["embeddings", "text.jsonl.gz", "talk.json.gz"]), "reader")
     path = case.write(reader, bomb)

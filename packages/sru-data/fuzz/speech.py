@@ -1,4 +1,4 @@
-"""Random and damaged audio, features, lists of recordings and prepared features."""
+"""Random and damaged audio, features, manifests and prepared features."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ ROWS: list[dict[str, Any]] = [
 
 
 def refuses(error: BaseException) -> bool:
-    """Every reader has the one exception, which names the file."""
+    """Every reader raises only DataError, which names the file."""
     return isinstance(error, DataError) and "/case" in str(error)
 
 
 def prepare(folder: Path) -> None:
-    """Write audio in some formats, features of both kinds, and prepared features."""
+    """Write audio in several formats, feature files of both kinds, and prepared features."""
     noise = np.random.default_rng(0).uniform(-0.4, 0.4, 3000)
     for name in AUDIO[:4]:
         soundfile.write(folder / name, noise, 16_000)
@@ -99,7 +99,7 @@ def _damaged(case: Case, name: str) -> Path:
 
 
 def audio(case: Case) -> None:
-    """A mutated file of audio, or a piece of it: what is accepted is finite, whole and as a stream."""
+    """A mutated audio file, or a segment of it: accepted audio gives finite features and can be streamed."""
     path = str(_damaged(case, case.draw(st.sampled_from(AUDIO), "name")))
     config = FeatureConfig(
         case.draw(st.sampled_from(["fbank", "mfcc"])),
@@ -114,14 +114,14 @@ def audio(case: Case) -> None:
     utterance = Utterance("x", path, start=case.draw(times), end=case.draw(st.one_of(st.none(), times)))
     speed = case.draw(st.sampled_from([0.9, 1.0, 1.0, 1.1]))
     features = extract(config, utterance, speed=speed)
-    assert features.shape[1] == config.size, "features of another size"
+    assert features.shape[1] == config.size, "wrong feature size"
     assert torch.isfinite(features).all(), "a feature is not finite"
     rate, blocks = stream_audio(path, block_seconds=0.01)
-    assert sum(map(len, blocks)) >= len(features), f"a stream of fewer samples at {rate}"
+    assert sum(map(len, blocks)) >= len(features), f"the stream has too few samples at {rate} Hz"
 
 
 def cut_streams(case: Case) -> None:
-    """Samples cut anywhere, at any rate: the frames are those of the whole."""
+    """Samples in random pieces, at any rate, give the same frames as the whole."""
     config = FeatureConfig(num_bins=23, deltas=case.draw(st.integers(0, 2)))
     rate = case.draw(st.sampled_from([None, 8000, 11_025, 22_050, 44_100, 16_001]), "rate")
     count = case.draw(st.integers(0, 9000), "count")
@@ -133,23 +133,23 @@ def cut_streams(case: Case) -> None:
         pieces.append(cut.accept(rest[:size]))
         rest = rest[size:]
     found = torch.cat([*pieces, cut.accept(rest), cut.finish()])
-    assert found.shape == expected.shape, "another number of frames"
-    assert torch.equal(found, expected), "other frames"
+    assert found.shape == expected.shape, "wrong number of frames"
+    assert torch.equal(found, expected), "frames differ"
 
 
 def stored_features(case: Case) -> None:
-    """A mutated file of features: what is accepted is finite."""
+    """A mutated feature file: accepted features are finite."""
     names = ["x.mfc", "FM.ark", "DM.ark", "CM.ark", "CM2.ark", "CM3.ark"]
     path = _damaged(case, case.draw(st.sampled_from(names), "name"))
     place = case.draw(st.sampled_from([0, 0, 0, 1, 10**6]), "position")
     position = None if path.suffix == ".mfc" else place
     features = extract(STORED, Utterance("x", str(path), position=position))
-    assert features.shape[1] == 4, "features of another size"
+    assert features.shape[1] == 4, "wrong feature size"
     assert torch.isfinite(features).all(), "a feature is not finite"
 
 
 def _listed(read: Callable[[], list[Utterance]]) -> list[Utterance]:
-    """Return utterances, or none if files are missing, all of which one long message names."""
+    """Return the utterances, or an empty list if the reader reports missing files."""
     try:
         return read()
     except DataError as error:
@@ -159,18 +159,18 @@ def _listed(read: Callable[[], list[Utterance]]) -> list[Utterance]:
 
 
 def published(case: Case) -> None:
-    """A published layout, one file of it mutated: what is accepted has files that are there."""
+    """A published layout with one mutated file: accepted utterances have existing files."""
     name = case.draw(st.sampled_from(sorted(PUBLISHED)), "name")
     files = PUBLISHED[name]
     changed = case.draw(st.sampled_from([path for path, content in files.items() if content]), "changed")
     for path, content in files.items():
         case.write(path, mutated_bytes(content, case.random()) if path == changed else content)
     found = _listed(lambda: list(chain.from_iterable(load(name, data_dir=case.folder).values())))
-    assert all(Path(utterance.path).is_file() for utterance in found), "a file that is not there"
+    assert all(Path(utterance.path).is_file() for utterance in found), "a missing file"
 
 
 def manifests(case: Case) -> None:
-    """A list of recordings with hostile values: what is accepted has files and times in order."""
+    """A manifest with hostile values: accepted utterances have existing files and ordered times."""
     for name in ("x.wav", "y.wav"):
         case.write(name, b"")
     chance = case.random()
@@ -179,12 +179,12 @@ def manifests(case: Case) -> None:
     if case.draw(st.booleans(), "bytes"):
         content = mutated_bytes(content, chance)
     for utterance in _listed(lambda: read_manifest(case.write("list.jsonl", content))):
-        assert Path(utterance.path).is_file(), "a file that is not there"
+        assert Path(utterance.path).is_file(), "a missing file"
         assert 0 <= utterance.start < (utterance.end or float("inf")), "times out of order"
 
 
 def kaldi_directories(case: Case) -> None:
-    """A data directory, one file of it mutated or missing."""
+    """A Kaldi data directory with one file mutated or missing."""
     for name in ("x.wav", "y.wav", "f.ark"):
         case.write(name, b"")
     changed = case.draw(st.sampled_from(sorted(KALDI)), "changed")
@@ -200,18 +200,18 @@ def kaldi_directories(case: Case) -> None:
         case.write(name, written)
     features = case.draw(st.booleans(), "features")
     for utterance in _listed(lambda: read_kaldi(case.folder, features=features)):
-        assert Path(utterance.path).is_file(), "a file that is not there"
-        assert (utterance.position is not None) == features, "features for audio"
+        assert Path(utterance.path).is_file(), "a missing file"
+        assert (utterance.position is not None) == features, "features and audio mixed up"
 
 
 def damaged_features(case: Case) -> None:
-    """A mutated file of prepared features: accepted only if the features are still the same."""
+    """A damaged file of prepared features: accepted only if the features are unchanged."""
     folder = case.copy("features")
     expected = open_prepared(case.samples / "features")
     case.damage(folder)
     found = open_prepared(folder)
     for name, part in found.parts.items():
         other = expected.parts[name]
-        assert part.utterances == other.utterances, "other utterances"
-        assert part.lengths.tolist() == other.lengths.tolist(), "other lengths"
-        assert all(torch.equal(one, two) for one, two in zip(part, other, strict=True)), "other features"
+        assert part.utterances == other.utterances, "utterances differ"
+        assert part.lengths.tolist() == other.lengths.tolist(), "lengths differ"
+        assert all(torch.equal(one, two) for one, two in zip(part, other, strict=True)), "features differ"

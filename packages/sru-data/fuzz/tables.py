@@ -1,4 +1,4 @@
-"""Random tables, well-formed and not: CSV, TSV, JSON lines, text, folders and Parquet."""
+"""Random tables, well-formed or malformed: CSV, TSV, JSON lines, text and folders."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.c
 
 
 def refuses(error: BaseException) -> bool:
-    """Every reader has the one exception, which names the file."""
+    """Every reader raises only DataError, which names the file."""
     return isinstance(error, DataError) and "/case" in str(error)
 
 
 def tables(case: Case) -> None:
-    """What is read has as many fields as asked for, and a copy joins with it row for row."""
+    """Accepted rows have the requested number of fields, and a copy matches row by row."""
     path = _table(case)
     table = open_table(path)
     columns = [name for name in table.columns if table.columns.count(name) == 1]
     rows = list(table.rows(columns))
     for row in rows:
-        assert len(row.values) == len(columns), "another number of fields"
+        assert len(row.values) == len(columns), "wrong number of fields"
         assert not any("\0" in value for value in row.values) or table.kind == "JSON lines", "a NUL byte"
         "".join(row.values).encode()
     out = io.BytesIO()
@@ -49,28 +49,28 @@ def tables(case: Case) -> None:
     copy = case.write(f"copy{table.output_ending}", out.getvalue())
     if rows or table.kind != "JSON lines":
         again = open_table(copy, delimiter=getattr(table, "delimiter", None))
-        assert list(again.rows([*columns, names[1]])) or not rows, "an empty copy"
+        assert list(again.rows([*columns, names[1]])) or not rows, "the copy is empty"
         found = [row.values for row in again.rows([*columns, names[1]])]
         expected = [(*row.values, "0.5") for row in rows]
-        assert found == expected, f"a copy with other rows: {found!r:.80} {expected!r:.80}"
+        assert found == expected, f"the copy differs: {found!r:.80} {expected!r:.80}"
 
 
 def own_files(case: Case) -> None:
-    """What is accepted has every class in training, and every row in one part."""
+    """Accepted tables have every class in training, and every row in exactly one part."""
     path = _table(case)
     separator = case.draw(st.sampled_from([None, None, "|"]), "separator")
     pair = case.draw(st.sampled_from([None, None, "pair"]), "pair")
     fold = case.draw(st.sampled_from([None, 0, 9]), "fold")
     splits = classification.load_files(path, label_separator=separator, pair_column=pair, fold=fold)
     rows = sum(1 for _ in open_table(path).rows([]))
-    assert rows == len(splits.train) + len(splits.validation) + len(splits.test), "a row in no part or in two"
+    assert rows == len(splits.train) + len(splits.validation) + len(splits.test), "rows lost or duplicated"
     labels = [example.label for example in splits.train]
     known = {one for label in labels for one in (label if isinstance(label, tuple) else (label,))}
-    assert known == set(range(splits.num_classes)), "a class without training"
+    assert known == set(range(splits.num_classes)), "a class without training rows"
 
 
 def tar_headers(case: Case) -> None:
-    """Headers of a tar that promise names of gigabytes, before 2 GB of them."""
+    """Tar headers that announce names of up to 7 GB, followed by up to 200 MB of data."""
     kinds = [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK]
     entry = tarfile.TarInfo("././@LongLink")
     entry.type = case.draw(st.sampled_from([*kinds, tarfile.GNUTYPE_SPARSE]), "type")

@@ -185,9 +185,9 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
             r"vectors:3: expected a word and 3 numbers, got a word and 2 fields",
         ),
         (b"1 3\na 1 2\n", None, r"vectors:2: expected a word and 3 numbers, got a word and 2 fields"),
-        (fasttext(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header that says 3"),
-        (word2vec(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header that says 3"),
-        (b"5 0\n", None, r"vectors:1: expected vectors of width 1 or more, got a header that says 0"),
+        (fasttext(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header with width 3"),
+        (word2vec(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header with width 3"),
+        (b"5 0\n", None, r"vectors:1: expected vectors of width 1 or more, got a header with width 0"),
         (b"a 1 2\nb 1 x\n", None, r"vectors:2: expected 2 numbers after the word 'b', got: .*'x'"),
         (b"b 3 4\na  1\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: could not convert"),
         (
@@ -202,8 +202,8 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
             None,
             r"vectors: expected 2 numbers after the word 'a', got: one",
         ),
-        (b"900000 65537\n", None, r"vectors:1: expected a header that fits the file, got one of 900,000 vec"),
-        (b"99999999 300\na", None, r"vectors:1: expected a header that fits the file, .* 300 in 14 bytes"),
+        (b"900000 65537\n", None, r"vectors:1: expected a header that matches the file, got one for 900,000"),
+        (b"99999999 300\na", None, r"vectors:1: expected a header that matches the file, .* 300 in 14 bytes"),
         (b"a " + b"1" * (1 << 20), None, r"vectors:1: expected a line of at most 1,048,576 bytes"),
         ("a 1 2\n".encode("utf-16"), None, r"vectors: expected text in UTF-8, got UTF-16; convert"),
         (b"2 2\na 1 x\nb 1 2\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: .*'x'"),
@@ -229,11 +229,11 @@ def test_wrong_content_is_an_error_with_its_line(tmp_path, content, dim, message
         ),
         (
             word2vec(VECTORS)[:-5],
-            r"expected whole vectors of width 3 up to the end of the file, got part of one",
+            r"expected complete vectors of width 3 up to the end of the file, got a truncated one",
         ),
         (
             word2vec(VECTORS).replace(b"3 3\n", b"3 2\n"),
-            r"expected whole vectors of width 2 up to the end of the file",
+            r"expected complete vectors of width 2 up to the end of the file",
         ),
         (
             word2vec(VECTORS).replace(b"3 3\n", b"4 3\n"),
@@ -262,7 +262,7 @@ def test_numbers_too_far_apart_for_random_rows_are_an_error(tmp_path) -> None:
 def test_a_word_without_an_end_is_an_error_and_takes_little_memory(tmp_path) -> None:
     path = write(tmp_path, gzip.compress(b"5 3\n\1" + b"x" * (64 << 20), 1))
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"expected whole vectors of width 3 up to the end of the file"):
+    with pytest.raises(DataError, match=r"expected complete vectors of width 3 up to the end of the file"):
         read_embeddings(path, ["x"])
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()

@@ -62,7 +62,10 @@ def test_the_array_in_a_field_is_read_item_by_item(
         ),
         (b'{"data": []', r"x:1: expected a JSON object that ends in '}', got the end"),
         (b'{"data": []}\n{}', r"x:1: expected a JSON object that ends in '}', got more after it"),
-        (b'{"data": {"data": []}}', r"x: expected a JSON object with an array 'data', got one without"),
+        (
+            b'{"data": {"data": []}}',
+            r"x: expected a JSON object with an array 'data', got an object without it",
+        ),
         (b'[{"data": []}]', r"x: expected a JSON object with an array 'data', got a JSON array"),
         (b"text", r"x: expected a JSON object with an array 'data', got something else"),
     ],
@@ -123,7 +126,7 @@ def test_a_record_of_any_length_is_no_record(tmp_path, monkeypatch, head: bytes,
 def test_a_record_of_nothing_but_brackets_is_no_record(tmp_path) -> None:
     (tmp_path / "x").write_bytes(b"[1,\n" + b"[" * 100_001)
     with pytest.raises(
-        DataError, match="x:2: expected brackets that are at most 100,000 deep, got deeper ones"
+        DataError, match="x:2: expected brackets nested at most 100,000 deep, got deeper ones"
     ):
         list(read_records(tmp_path / "x"))
 

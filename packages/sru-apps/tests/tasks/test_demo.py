@@ -1,4 +1,4 @@
-"""The demo on a piece of its text."""
+"""The demo on a short text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sru_apps.train.errors import UserError
 from sru_apps.train.module import count_parameters
 
 
-def test_hidden_sizes_give_equal_parameters():
+def test_hidden_sizes_give_equal_parameter_counts():
     sizes = demo.equal_hidden_sizes(100)
     sru, lstm = (count_parameters(demo.make_module(100, name, sizes[name])) for name in ("sru", "lstm"))
     assert abs(sru - lstm) / sru < 0.02
 
 
-def test_the_text_is_pythons_own():
+def test_the_text_is_python_help():
     text = demo.python_help_text()
     assert len(text) > 300_000
     assert 'The "for" statement' in text
@@ -61,7 +61,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path, capsys, monkeypatch):
     assert main(options) == 1, "the folder of a demo that has ended must be free"
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path, capsys, monkeypatch):
+def test_a_folder_that_cannot_be_created(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "train", lambda *_, **__: pytest.fail("trained before the folder was made"))
     (tmp_path / "file").touch()
     assert main(["demo", "--runs-dir", str(tmp_path / "file" / "runs")]) == 1
@@ -71,7 +71,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("option", [f"--seed={2**32}", f"--seed={10**30}", f"--epochs={10**30}"])
-def test_numbers_that_nobody_means(option, tmp_path, capsys):
+def test_numbers_out_of_range(option, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["demo", option, "--runs-dir", str(tmp_path)])
     assert "expected a number" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What the tasks train, as ONNX files run by ONNX Runtime: any length, any batch."""
+"""Models of the tasks, exported to ONNX and run by ONNX Runtime: any length, any batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOCABULARY, SIZE = 60, 8
 LENGTHS = [(7, 3), (1, 1), (20, 2)]
 pytestmark = [
     pytest.mark.skipif(not TORCH_2_13, reason="a dynamic time axis in plain operations needs torch 2.13"),
-    # PyTorch's exporter uses what it deprecates.
+    # PyTorch's exporter calls deprecated functions.
     pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec:FutureWarning"),
 ]
 
@@ -46,7 +46,7 @@ def exported(path: Path, model: nn.Module, args: tuple[Any, ...], axes: tuple[di
 
 
 @torch.no_grad()
-def test_a_language_model_with_adaptive_layers_and_its_state(tmp_path: Path) -> None:
+def test_a_language_model_with_adaptive_layers_and_state(tmp_path: Path) -> None:
     layers: dict[str, Any] = {
         "embedding": "adaptive",
         "output": "adaptive",
@@ -88,7 +88,7 @@ def test_a_classifier_with_padding(tmp_path: Path) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_a_loop_reads_as_pytorchs_own_modules_do(name: str) -> None:
+def test_an_exported_lstm_or_gru_equals_the_module(name: str) -> None:
     torch.manual_seed(0)
     encoder = RecurrentEncoder(name, 3, 4, num_layers=2, bidirectional=True).double().eval()
 
@@ -104,7 +104,7 @@ def test_a_loop_reads_as_pytorchs_own_modules_do(name: str) -> None:
     for length, rows in LENGTHS:
         args = inputs(length, rows)
         torch.testing.assert_close(program.module()(*args), encoder(*args))
-    # A single step, from the state at the start.
+    # A single step from the initial state.
     one_way = RecurrentEncoder(name, 3, 4).double().eval()
     x = torch.randn(2, 3).double()
     with pytest.MonkeyPatch.context() as patch:
@@ -114,7 +114,7 @@ def test_a_loop_reads_as_pytorchs_own_modules_do(name: str) -> None:
 
 
 @torch.no_grad()
-def test_a_graph_looks_every_symbol_up_in_its_cluster() -> None:
+def test_an_exported_adaptive_embedding_handles_every_cluster() -> None:
     layer = AdaptiveEmbedding(12, SIZE, cutoffs=(3, 7), shrink=2)
     program = torch.export.export(layer, (torch.arange(12),), dynamic_shapes=({0: Dim("symbols")},))
     ids = torch.randint(12, (50,))

@@ -103,13 +103,13 @@ def _check_header(path: str | Path, number: int, width: int, dim: int | None) ->
     """Refuse an impossible header before anything of its size is allocated."""
     if width < 1 or width != (dim or width):
         raise DataError.at(
-            path, 1, f"expected vectors of width {dim or '1 or more'}, got a header that says {width}"
+            path, 1, f"expected vectors of width {dim or '1 or more'}, got a header with width {width}"
         )
     if width > _WIDEST or number * width > os.path.getsize(path) * _MOST_COMPRESSED:
         raise DataError.at(
             path,
             1,
-            f"expected a header that fits the file, got one of {number:,} vectors of width {width:,} in "
+            f"expected a header that matches the file, got one for {number:,} vectors of width {width:,} in "
             f"{os.path.getsize(path):,} bytes",
         )
 
@@ -165,7 +165,7 @@ def _text_records(path: str | Path, lines: Iterable[_Line], width: int, *, by_vo
             path,
             None,
             f"expected vectors of one width, got {width} numbers in most of the first {_VOTERS:,} lines and "
-            f"{most} in most of all {number:,}; is the file made of two?",
+            f"{most} in most of all {number:,}; is the file a concatenation of two?",
         )
 
 
@@ -181,7 +181,8 @@ def _binary_records(path: str | Path, file: BinaryIO, width: int) -> Iterator[Re
                 raise DataError.at(
                     path,
                     None,
-                    f"expected whole vectors of width {width} up to the end of the file, got part of one",
+                    f"expected complete vectors of width {width} up to the end of the file, got a truncated "
+                    "one",
                 )
         word, start = buffer[start:space], space + 1 + size
         # Some writers put a line end after each vector, others do not.

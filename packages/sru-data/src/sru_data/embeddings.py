@@ -170,7 +170,7 @@ def _read(path: str | Path, vectors: Vectors, wanted: Mapping[bytes, str]) -> di
                 values = map(float, content.split(b" ")) if is_text else struct.unpack(f"<{width}f", content)
                 numbers = array("f", values)
                 if not math.isfinite(sum(numbers)):
-                    raise ValueError("one that is infinite or not a number")
+                    raise ValueError("one that is infinite or NaN")
             except ValueError as error:
                 raise DataError.at(
                     path, line, f"expected {width} numbers after the word {word!r}, got: {error}"

@@ -165,6 +165,5 @@ def none_kept(part: str, content: str, *, read: int, examples: Mapping[str, str]
     """
     reasons = "; ".join(f"{reason}, as in {place}" for reason, place in examples.items())
     return DataError(
-        f"{part}: expected {content} that can be used, got {read:,}, of which none can: "
-        f"{shortened(reasons, 400)}"
+        f"{part}: expected usable {content}, got {read:,}, none of them usable: {shortened(reasons, 400)}"
     )

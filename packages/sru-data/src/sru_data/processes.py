@@ -50,7 +50,7 @@ def map_in_processes(
             yield pending.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
-            f"{doing}: expected {processes} processes that work to the end, got one that was killed or "
+            f"{doing}: expected {processes} processes to finish, got one that was killed or "
             "did not start; use fewer processes if memory is short, and in a script, call this below "
             '`if __name__ == "__main__":`'
         ) from error

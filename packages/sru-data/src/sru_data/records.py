@@ -82,7 +82,7 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
             before, depth = depth, depth + _STEPS[token[0]]
             if depth > _DEEPEST:
                 raise DataError.at(
-                    path, line, f"expected brackets that are at most {_DEEPEST:,} deep, got deeper ones"
+                    path, line, f"expected brackets nested at most {_DEEPEST:,} deep, got deeper ones"
                 )
             move = (before - within, depth - within)
             ended = depth == 0
@@ -109,7 +109,9 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
         what = "array" if field is None else "object"
         raise DataError.at(path, line, f"expected a JSON {what} that ends in {bracket!r}, got {found}")
     if not array_seen:
-        raise DataError.at(path, None, f"expected a JSON object with an array {field!r}, got one without")
+        raise DataError.at(
+            path, None, f"expected a JSON object with an array {field!r}, got an object without it"
+        )
 
 
 def _whole_escapes(chunks: Iterable[bytes]) -> Iterator[bytes]:

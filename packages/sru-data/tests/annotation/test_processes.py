@@ -56,9 +56,7 @@ def test_a_process_that_is_killed_is_an_error() -> None:
     with closing(annotate_batches(PLAIN, forever(), processes=2)) as results:
         next(results)
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-        message = (
-            r"expected 2 processes that work to the end, got one that was killed or did not start; use fewer"
-        )
+        message = r"expected 2 processes to finish, got one that was killed or did not start; use fewer"
         with pytest.raises(DataError, match=message):
             for _ in results:
                 pass

@@ -193,7 +193,7 @@ def test_another_version_of_the_model_is_refused(install, model, command) -> Non
     description = {"features": "spacy", "model": model, "version": "3.8.0"}
     assert annotator_of(description).description == description
     message = (
-        rf"expected version 3\.7\.1 of the spaCy model '{model}', with which the data was prepared, got 3"
+        rf"expected version 3\.7\.1 of the spaCy model '{model}', which the data was prepared with, got 3"
         rf"\.8\.0; run `{command}` or prepare the data again"
     )
     with pytest.raises(DataError, match=message):

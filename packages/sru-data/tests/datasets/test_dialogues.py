@@ -149,7 +149,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
         ),
         (b"{}", "got the fields none"),
         (b'{"bot": 3}', "expected 'bot' to be a string, got 3"),
-        (b'{"bot": " "}', "expected 'bot' to say something, got an empty text; remove the line"),
+        (b'{"bot": " "}', "expected 'bot' not to be empty, got an empty text; remove the line"),
         (b'{"user": ["a"], "bot": "b"}', "expected 'user' to be a string, got [\"a\"]"),
         (
             b'{"user": "a", "prompt": "a", "bot": "b"}',
@@ -162,9 +162,9 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
         ),
         (
             b'{"conversation": [], "id": 1}',
-            "expected 'conversation' to be a list of one or more turns, got []",
+            "expected 'conversation' to be a non-empty list of turns, got []",
         ),
-        (b'{"conversation": "a"}', "expected 'conversation' to be a list of one or more turns, got \"a\""),
+        (b'{"conversation": "a"}', "expected 'conversation' to be a non-empty list of turns, got \"a\""),
         (b'{"conversation": [{"user": "a"}]}', "expected a field 'bot'"),
         (b'{"conversation": ["a"]}', "expected a JSON object with the field 'bot', got \"a\""),
         (
@@ -176,7 +176,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
             "the fields 'user'; other forms have 'messages', 'conversations', or 'instruction' and 'output'",
         ),
         (b'{"messages": [], "instruction": ""}', "either 'messages' or 'instruction', got both; keep one"),
-        (b'{"messages": {}}', "expected 'messages' to be a list of one or more messages, got {}"),
+        (b'{"messages": {}}', "expected 'messages' to be a non-empty list of messages, got {}"),
         (b'{"messages": ["a"]}', "expected a message with 'role' and 'content', got \"a\""),
         (b'{"conversations": [{"from": "gpt"}]}', "expected a field 'value', got the fields 'from'"),
         (
@@ -211,9 +211,9 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
         ),
         (
             b'{"messages": [{"role": "assistant", "content": null}]}',
-            "expected 'content' to say something, got null; remove the line",
+            "expected 'content' not to be empty, got null; remove the line",
         ),
-        (b'{"messages": [{"role": "assistant", "content": ""}]}', "expected 'content' to say something"),
+        (b'{"messages": [{"role": "assistant", "content": ""}]}', "expected 'content' not to be empty"),
         (
             b'{"messages": [{"role": "user", "content": "a"}]}',
             "expected an answer to the last message, got none; remove the message",
@@ -223,7 +223,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
             "expected a field 'output', got the fields 'instruction', 're",
         ),
         (b'{"instruction": "a", "input": 3, "output": "b"}', "expected 'input' to be a string, got 3"),
-        (b'{"instruction": "a", "output": " "}', "expected 'output' to say something, got an empty text"),
+        (b'{"instruction": "a", "output": " "}', "expected 'output' not to be empty, got an empty text"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
@@ -252,7 +252,7 @@ LONG = b"x" * 3_000_000
             b'{"messages": [{"role": "' + LONG + b'", "content": "a"}]}',
             "expected 'role' to have at most 1,048,576",
         ),
-        (b'{"conversations": "' + LONG + b'"}', 'to be a list of one or more messages, got "xxx'),
+        (b'{"conversations": "' + LONG + b'"}', 'to be a non-empty list of messages, got "xxx'),
         (b'{"bot": "' + LONG + b'"}', "expected 'bot' to have at most 1,048,576 bytes, got 3,000,000"),
         (
             b'{"messages": [{"role": "assistant", "content": "' + LONG + b'"}]}',

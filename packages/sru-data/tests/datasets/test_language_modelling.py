@@ -234,13 +234,15 @@ def test_files_in_another_encoding(tmp_path, name) -> None:
     assert texts(corpus) == texts(other) == ["é\n".encode() * 20] * 3
     assert corpus.train.parts[0].identity() != other.train.parts[0].identity()
     assert texts(from_files(path, encoding="cp1252")) == ["é\n".encode() * n for n in (18, 1, 1)]
-    with pytest.raises(ValueError, match="encoding must be one that Python knows and that extends ASCII"):
+    with pytest.raises(ValueError, match="encoding must be one that Python supports and that extends ASCII"):
         from_files(path, encoding="utf-16")
 
 
 def test_a_text_too_short_to_be_cut_is_an_error(tmp_path) -> None:
     path = write(tmp_path / "x", b"one line\nanother\n")
-    with pytest.raises(DataError, match=r"x: expected a text that can be cut into 3, got one of 17 bytes"):
+    with pytest.raises(
+        DataError, match=r"x: expected a text that can be split into 3 parts, got one of 17 bytes"
+    ):
         from_files(path)
 
 

@@ -140,16 +140,16 @@ def load_rows(folder: Path, rows, **options) -> Splits:
         ([], r"x\.csv: expected rows with texts and labels, got none; add some"),
         (
             [("a", "x"), ("b", "")],
-            r"x\.csv:3: expected a label in 'label', got an empty one; write one or remove",
+            r"x\.csv:3: expected a label in 'label', got an empty field; add one or remove",
         ),
         (
             [("a", "x"), ("b", "y\nz")],
             r"x\.csv:3: expected a label without line ends, tabs and .* in 'label', got 'y\\nz'",
         ),
-        ([("a", "x"), ("b", "x ")], r"x\.csv: expected two labels or more in 'label', got only 'x'"),
+        ([("a", "x"), ("b", "x ")], r"x\.csv: expected at least two labels in 'label', got only 'x'"),
         (
             [*mail(9), ("a", "hom")],
-            r"x\.csv:11: expected every label in 'label' twice or more, got 'hom' once; add examples, ",
+            r"x\.csv:11: expected every label in 'label' at least twice, got 'hom' once; add examples, ",
         ),
         ([("a", "x"), ("b", "y")], r"x\.csv:2: .* got 'x' \(and 1 other\) once; add examples"),
         (
@@ -187,9 +187,7 @@ def test_a_division_that_leaves_nothing_to_learn_is_an_error(tmp_path) -> None:
     rare = [("with a", "a,zz"), ("a", "a"), ("with z", "z,zz"), ("z", "z")]
     rows = [*rare, *[(f"text {n}", "mn"[n % 2]) for n in range(18)]]
     assert load_rows(tmp_path, rows, label_separator=",", seed=0).num_classes == 5
-    with pytest.raises(
-        DataError, match=r"x\.csv:2: expected enough examples of 'zz' to divide them, got so few"
-    ):
+    with pytest.raises(DataError, match=r"x\.csv:2: expected enough examples of 'zz' to split, got too few"):
         load_rows(tmp_path, rows, label_separator=",", seed=3)
 
 
@@ -205,9 +203,7 @@ def test_a_missing_column_names_its_argument(tmp_path) -> None:
 
 def test_folds_need_rows(tmp_path) -> None:
     assert len(load_rows(tmp_path, mail(4, "xy")).train) == 2
-    with pytest.raises(
-        DataError, match=r"x\.csv: expected enough rows to divide them, got 4; add some, or give"
-    ):
+    with pytest.raises(DataError, match=r"x\.csv: expected enough rows to split, got 4; add rows, or give"):
         load_rows(tmp_path, mail(4, "xy"), fold=9)
 
 

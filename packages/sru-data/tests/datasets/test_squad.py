@@ -101,8 +101,8 @@ def changed(**fields: Any) -> dict[str, Any]:
     [
         (
             document(RAIN, RAIN),
-            r"x\.json: article 1 \('Rain'\), paragraph 1, question 'a': expected an id that no other "
-            r"question has, got that of one in .*x\.json: article 1 \('Rain'\), paragraph 1",
+            r"x\.json: article 1 \('Rain'\), paragraph 1, question 'a': expected unique question "
+            r"ids, got this one also in .*x\.json: article 1 \('Rain'\), paragraph 1",
         ),
         (changed(question=None), r"question 'a': expected 'question' to be a text, got null"),
         (changed(id=None), r"paragraph 1: expected 'id' to be a text, got null"),
@@ -111,7 +111,10 @@ def changed(**fields: Any) -> dict[str, Any]:
         (changed(answers=[{"text": "Rain"}]), r"expected a field 'answer_start', got the fields 'text'"),
         (changed(answers=[{**ANSWER, "answer_start": 0.0}]), r"to be a whole number, got a number"),
         (changed(answers=[{**ANSWER, "answer_start": True}]), r"to be a whole number, got true or false"),
-        (changed(is_impossible=True), r"'a': expected no answers as 'is_impossible' is true, got 1; correct"),
+        (
+            changed(is_impossible=True),
+            r"'a': expected no answers, since 'is_impossible' is true, got 1; correct",
+        ),
         (changed(is_impossible=1), r"'is_impossible' to be true or false, got a whole number"),
         (document(RAIN, context=["x"]), r"paragraph 1: expected 'context' to be a text, got an array"),
         (document(RAIN, context="x\ud800"), r"'context' to be text, got half of a surrogate pair at .* 1$"),
@@ -119,8 +122,11 @@ def changed(**fields: Any) -> dict[str, Any]:
         ({"data": [{"paragraphs": 1}]}, r"article 1: expected 'paragraphs' to be an array, got a whole"),
         ({"data": ["x"]}, r"article 1: expected an object with 'title', got a text"),
         ({"data": []}, r"x\.json: expected articles with questions in 'data', got none"),
-        ({"data": {"a": []}}, r"x\.json: expected a JSON object with an array 'data', got one without"),
-        ({"version": 1}, r"x\.json: expected a JSON object with an array 'data', got one without"),
+        (
+            {"data": {"a": []}},
+            r"x\.json: expected a JSON object with an array 'data', got an object without it",
+        ),
+        ({"version": 1}, r"x\.json: expected a JSON object with an array 'data', got an object without it"),
         ([RAIN], r"x\.json: expected a JSON object with an array 'data', got a JSON array"),
         (b"", r"x\.json: expected a JSON object with an array 'data', got something else"),
         (

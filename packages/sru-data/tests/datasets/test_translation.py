@@ -99,8 +99,14 @@ def test_another_encoding(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PairFiles.parallel("a.en"), r"PairFiles\.parallel: source and targets must name files"),
-        (lambda: PairFiles.parallel("a.en", []), r"PairFiles\.parallel: source and targets must name files"),
+        (
+            lambda: PairFiles.parallel("a.en"),
+            r"PairFiles\.parallel: source and targets must each name a file",
+        ),
+        (
+            lambda: PairFiles.parallel("a.en", []),
+            r"PairFiles\.parallel: source and targets must each name a file",
+        ),
         (lambda: PairFiles.table([]), r"PairFiles\.table: paths and targets must name .*, got \[\] and"),
         (lambda: PairFiles.table("a.tsv", targets="en"), r"PairFiles\.table: .* got 'a\.tsv' and 'en'"),
         (
@@ -143,10 +149,12 @@ def test_a_published_set_in_the_data_folder(tmp_path: Path, name: str, test: str
 
 
 def test_a_set_that_is_not_there(cache: Path, tmp_path: Path) -> None:
-    message = r"mt/wmt14/train\.en in the data folder, got no such file; make the texts as https://\S*wmt14"
+    message = (
+        r"mt/wmt14/train\.en in the data folder, got no such file; make the texts as in https://\S*wmt14"
+    )
     with pytest.raises(DataError, match=message):
         load("wmt14-en-de", data_dir=tmp_path)
-    message = r"mt/iwslt14/train\.de in the data folder, got no data folder; make .* data_dir or SRU_DATA"
+    message = r"mt/iwslt14/train\.de in the data folder, got no data folder; make .* data_dir or in SRU_DATA"
     with pytest.raises(DataError, match=message):
         load("iwslt14-de-en")
     with pytest.raises(DataError, match=rf"train\.lc\.norm\.tok\.en: .* save {HOME_URL}/train\.lc"):

@@ -171,9 +171,9 @@ def test_utterances_that_cannot_be_read_are_refused_or_left_out(utterances, tmp_
     train = prepare(utterances, folder, name="x", config=CONFIG, skip_bad=True).parts["train"]
     assert [utterance.id for utterance in train.utterances] == ["u2"]
     assert list(train.left_out) == ["u1"]
-    assert train.left_out["u1"].startswith(f"{bad}: expected a big-endian number")
+    assert train.left_out["u1"].startswith(f"{bad}: expected a big-endian count")
     del utterances["train"][1]
-    with pytest.raises(DataError, match=r"train: expected utterances that can be read, got 1, of which none"):
+    with pytest.raises(DataError, match=r"train: expected readable utterances, got 1, none of them"):
         prepare(utterances, tmp_path / "q", name="x", config=CONFIG, skip_bad=True)
 
 
@@ -183,8 +183,8 @@ def test_utterances_that_cannot_be_read_are_refused_or_left_out(utterances, tmp_
         ({}, {}, r"utterances must be for train, validation or test, got nothing"),
         ({"dev": []}, {}, r"utterances must be for train, validation or test, got dev"),
         ({"train": []}, {"processes": 0}, r"processes must be at least 1, got 0"),
-        ({"train": []}, {"speeds": (0.9, 1.1)}, r"speeds must be different, .* 1\.0 among them, got \(0\.9"),
-        ({"train": []}, {"speeds": (0.9, 1.0)}, r"speeds are for audio, got several for features that come"),
+        ({"train": []}, {"speeds": (0.9, 1.1)}, r"speeds must be distinct, .* and include 1\.0, got \(0\.9"),
+        ({"train": []}, {"speeds": (0.9, 1.0)}, r"speeds are for audio, got several for feature files"),
     ],
 )
 def test_wrong_options_are_errors(parts, options, message: str) -> None:

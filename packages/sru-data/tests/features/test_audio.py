@@ -76,7 +76,7 @@ def test_clipped_audio_is_refused_where_that_is_asked_for(write_wav, noise: Tens
         ({"end": 0.3}, r"x\.wav: expected audio up to second 0\.3, got a file that ends at second 0\.25"),
         ({"start": 0.25}, r"expected audio from second 0\.25 on, got a file of 0\.25 seconds"),
         ({"end": 0.02}, r"expected at least 25 ms of audio, got 20 ms; remove it"),
-        ({"position": 0}, r"expected audio, got a file of features; choose the kind 'file'"),
+        ({"position": 0}, r"expected audio, got a feature file; choose the kind 'file'"),
     ],
 )
 def test_pieces_that_are_not_there_are_errors(write_wav, noise: Tensor, fields, message: str) -> None:
@@ -93,7 +93,7 @@ def test_files_that_are_not_audio_are_an_error(write_wav, noise: Tensor, tmp_pat
         extract(CONFIG, Utterance("x", str(path)))
     path.unlink()
     path.write_bytes(b"RIFF" + bytes(range(200)))
-    with pytest.raises(DataError, match=r"expected audio in a format that libsndfile knows, .*convert it"):
+    with pytest.raises(DataError, match=r"expected audio in a format that libsndfile supports, .*convert it"):
         extract(CONFIG, Utterance("x", str(path)))
     with pytest.raises(DataError, match=r"expected audio, got a file without samples; remove it"):
         extract(CONFIG, write_wav(noise[:0]))
@@ -124,7 +124,9 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, noise: Tensor) -> None:
 
 def test_an_utterance_has_a_longest_length(write_wav, noise: Tensor, monkeypatch) -> None:
     monkeypatch.setattr(audio, "LONGEST_SECONDS", 3)
-    with pytest.raises(DataError, match=r"x\.wav: expected an utterance of at most 3 seconds, got more"):
+    with pytest.raises(
+        DataError, match=r"x\.wav: expected an utterance of at most 3 seconds, got a longer one"
+    ):
         extract(CONFIG, write_wav(noise, rate=1000))
 
 
@@ -134,6 +136,6 @@ def test_a_missing_package_is_named_with_its_remedy(write_wav, noise: Tensor, mo
 
     utterance = write_wav(noise)
     monkeypatch.setattr(packages.importlib, "import_module", missing)
-    message = r'expected the package soundfile, .*No module named .*pip install "sru-data\[speech\]"`'
+    message = r'expected the package soundfile for audio, .*No module named .*pip install "sru-data\[speech\]"`'
     with pytest.raises(DataError, match=message):
         extract(CONFIG, utterance)

@@ -65,11 +65,11 @@ def test_compressed_matrices_of_kaldi(tmp_path: Path, kind: bytes, content: byte
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"x\.mfc: expected a big-endian number of values .*, got 0 bytes that begin with nothing; it"),
+        (b"", r"x\.mfc: expected a big-endian count .*, got 0 bytes that begin with nothing; it"),
         (b"\0\0", r"got 2 bytes that begin with 0000; it is damaged or truncated"),
         (mfc(1.0, 2.0)[:-1], r"got 11 bytes that begin with 00000002"),
         (mfc(1.0, 2.0, count=-2), r"got 12 bytes that begin with fffffffe"),
-        (mfc(1.0, 2.0, 3.0), r"expected frames of 2 features, got 3 values; set num_bins to their size"),
+        (mfc(1.0, 2.0, 3.0), r"expected frames of 2 features, got 3 values; set num_bins to the size"),
         (mfc(), r"expected frames of 2 features, got 0 values"),
         (mfc(1.0, float("nan")), r"expected finite features, got some that are infinite or NaN"),
     ],
@@ -87,10 +87,13 @@ def test_wrong_files_of_sphinx_are_errors(tmp_path: Path, content: bytes, messag
         (matrix(b"FV", 1, 2, bytes(8)), r"expected a binary matrix at byte 0, got b'\\x00BFV'"),
         (matrix(b"FM", 2, 2, bytes(15)), r"expected 16 bytes of features, got 15; it is damaged or truncat"),
         (matrix(b"FM", 2, 2, b"")[:9], r"expected 10 bytes of features, got 4"),
-        (matrix(b"FM", 0, 2, b""), r"expected a matrix with frames and features, got one of 0 x 2"),
-        (matrix(b"FM", 2, -2, b""), r"expected a matrix with frames and features, got one of 2 x -2"),
-        (matrix(b"DM", 2**30, 2**30, b""), r"expected at most 268,435,456 bytes of features, got more; cut"),
-        (matrix(b"FM", 1, 3, bytes(12)), r"expected 2 features in a frame, got 3; set num_bins to that"),
+        (matrix(b"FM", 0, 2, b""), r"expected a non-empty matrix, got one of 0 x 2"),
+        (matrix(b"FM", 2, -2, b""), r"expected a non-empty matrix, got one of 2 x -2"),
+        (
+            matrix(b"DM", 2**30, 2**30, b""),
+            r"expected at most 268,435,456 bytes of features, got more; split",
+        ),
+        (matrix(b"FM", 1, 3, bytes(12)), r"expected 2 features per frame, got 3; set num_bins to that"),
         (b"\0BCM " + struct.pack("<ffii", 0, 1, 1, 2), r"expected 16 bytes of features, got 0"),
     ],
 )
@@ -101,14 +104,14 @@ def test_wrong_archives_of_kaldi_are_errors(tmp_path: Path, content: bytes, mess
 
 def test_a_file_of_features_has_a_largest_size(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(files, "MAX_FEATURE_BYTES", 8)
-    with pytest.raises(DataError, match=r"x\.mfc: expected at most 8 bytes of features, got more; cut"):
+    with pytest.raises(DataError, match=r"x\.mfc: expected at most 8 bytes of features, got more; split"):
         read(tmp_path / "x.mfc", mfc(1.0, 2.0))
 
 
 def test_features_and_audio_are_not_taken_for_each_other(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.wav: expected features \(\.mfc or a Kaldi archive\), got audio"):
         read(tmp_path / "x.wav", b"")
-    with pytest.raises(ValueError, match=r"speed must be 1 for features that come in files, got 1\.1"):
+    with pytest.raises(ValueError, match=r"speed must be 1 for feature files, got 1\.1"):
         extract(CONFIG, Utterance("x", str(tmp_path / "x.mfc")), speed=1.1)
     with pytest.raises(DataError, match=r"none\.mfc: expected a file of features, got: No such file"):
         extract(CONFIG, Utterance("x", str(tmp_path / "none.mfc")))

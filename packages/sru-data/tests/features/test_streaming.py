@@ -131,7 +131,7 @@ def test_what_cannot_be_streamed_is_an_error(noise: Tensor) -> None:
     with pytest.raises(ValueError, match=r"normalised per utterance cannot be streamed, .*per_utterance=F"):
         OnlineFeatures(FeatureConfig(per_utterance=True))
     files = FeatureConfig("file", num_bins=13)
-    with pytest.raises(ValueError, match=r"sample_rate is for audio, got it for features that come in files"):
+    with pytest.raises(ValueError, match=r"sample_rate is for audio, not for feature files"):
         OnlineFeatures(files, sample_rate=8000)
     with pytest.raises(ValueError, match=r"frames must have shape \(t, 13\), got \(2, 12\)"):
         OnlineFeatures(files).accept(torch.zeros(2, 12))

@@ -151,7 +151,11 @@ def test_a_data_loader_takes_it() -> None:
         ([1], {"batch_size": 0}, r"batch_size must be at least 1, got 0"),
         ([1], {"max_tokens": -1}, r"max_tokens must be at least 1, got -1"),
         ([1], {"batch_size": 1, "shortest_first": -1}, r"shortest_first must not be negative, got -1"),
-        ([1, 2], {"batch_size": 1, "ties": [1]}, r"ties must hold a number for each of 2 sequences, got 1"),
+        (
+            [1, 2],
+            {"batch_size": 1, "ties": [1]},
+            r"ties must contain a number for each of 2 sequences, got 1",
+        ),
         ([2, -3], {"batch_size": 1}, r"lengths must not be negative, got -3 at index 1"),
         (
             [2, 9, 3],
@@ -189,7 +193,7 @@ def test_padding_by_example() -> None:
 
 def test_padding_nothing_is_an_error() -> None:
     with pytest.raises(
-        ValueError, match=r"pad_sequences: sequences must hold at least one sequence, got none"
+        ValueError, match=r"pad_sequences: sequences must contain at least one sequence, got none"
     ):
         pad_sequences([])
 
@@ -199,5 +203,7 @@ def test_features_are_padded_in_time() -> None:
     assert batch.features.tolist() == [[[1, 1], [2, 2]], [[0, 0], [2, 2]], [[0, 0], [2, 2]]]
     assert batch.mask.tolist() == [[False, False], [True, False], [True, False]]
     assert batch.lengths.tolist() == [1, 3]
-    with pytest.raises(ValueError, match=r"pad_features: utterances must hold at least one utterance, got n"):
+    with pytest.raises(
+        ValueError, match=r"pad_features: utterances must contain at least one utterance, got"
+    ):
         pad_features([])

@@ -154,16 +154,16 @@ def test_all_files_are_checked_before_the_first_is_written(sources, write, tmp_p
         (
             "train",
             ("a b c\n\n", "x\ny\n"),
-            r"train: expected pairs that can be used, got 2, of which none can: sentence longer .*:1; empty",
+            r"train: expected usable pairs, got 2, none of them usable: sentence longer .*:1; empty",
         ),
         ("validation", ("", ""), r"validation\.0: expected pairs of sentences, got none"),
         (
             "train",
             ("\n \n", "x\ny\n"),
-            r"train\.0: expected .* to train on, got pairs with an empty source only",
+            r"train\.0: expected .* to train on, got only pairs with an empty source",
         ),
-        ("train", ("a\nb\n", "\n\n"), r"train\.1: expected .*, got pairs with an empty translation only"),
-        ("train", ("a\n\n", "\ny\n"), r"train\.0: expected .*, got pairs with an empty side only"),
+        ("train", ("a\nb\n", "\n\n"), r"train\.1: expected .*, got only pairs with an empty translation"),
+        ("train", ("a\n\n", "\ny\n"), r"train\.0: expected .*, got only pairs with an empty side"),
     ],
 )
 def test_a_part_without_a_pair_that_can_be_used(sources, write, tmp_path: Path, part, sides, message) -> None:
@@ -246,7 +246,7 @@ def test_a_full_disk_is_one_sentence(sources, tmp_path: Path, monkeypatch) -> No
     ("change", "message"),
     [
         ({"max_length": 0}, r"prepare: max_length must be at least 1, got 0"),
-        ({"files": {}}, r"prepare: files must be for train and maybe validation and test, got nothing"),
+        ({"files": {}}, r"prepare: files must be for train and optionally validation and test, got nothing"),
         ({"files": {"test": PairFiles.parallel("x", "y")}}, r"prepare: files must be for train .*, got test"),
         (
             {"files": {"train": PairFiles.table("x.tsv", targets=("a", "b"))}},

@@ -68,11 +68,11 @@ def test_subwords_are_learned_from_pairs_spread_over_the_files(write, monkeypatc
     [
         ({"unit": "bytes"}, r"unit must be 'words', 'characters' or 'subwords', got 'bytes'"),
         ({}, r"subwords need a size, got None; 8000 is usual for 100,000 pairs"),
-        ({"unit": "words", "model_type": "bpe"}, r"model_type is an option of subwords, got it for words"),
-        ({"size": 9, "min_count": 2}, r"min_count is an option of words and characters, got it for subwords"),
+        ({"unit": "words", "model_type": "bpe"}, r"model_type is an option of subwords, not of words"),
+        ({"size": 9, "min_count": 2}, r"min_count is an option of words and characters, not of subwords"),
         (
             {"unit": "characters", "lowercase": True},
-            r"lowercase is an option of words, got it for characters",
+            r"lowercase is an option of words, not of characters",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_options_without_a_meaning(options, message: str) -> None:
 
 def test_texts_without_such_a_vocabulary(write) -> None:
     files: PairFiles = write("x", "a b\n", "c d\n")
-    with pytest.raises(ValueError, match=r"must hold a token that occurs at least 2 times, got none"):
+    with pytest.raises(ValueError, match=r"must contain a token that occurs at least 2 times, got none"):
         VocabularyConfig("words", min_count=2).learn(files)
     with pytest.raises(ValueError, match=r"cannot learn vocab_size=3 pieces from this text"):
         VocabularyConfig(size=3).learn(files)

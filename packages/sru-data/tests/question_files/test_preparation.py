@@ -187,7 +187,7 @@ def test_all_files_are_checked_before_the_first_is_written(sources, tmp_path: Pa
 def test_a_part_without_a_question_that_can_be_used(sources, write, tmp_path: Path, part: str) -> None:
     sources[part] = write("bad", (" ", [("What?", [("x", 1)])]), (" ", [("Who?", [])]))
     message = (
-        rf"{part}: expected questions that can be used, got 2, of which none can: empty context, as in "
+        rf"{part}: expected usable questions, got 2, none of them usable: empty context, as in "
         r".*bad\.json: article 1 \('Weather'\), paragraph 1, question 'bad 0'"
     )
     with pytest.raises(DataError, match=message):
@@ -280,7 +280,7 @@ def test_a_full_disk_is_one_sentence(sources, tmp_path: Path, monkeypatch) -> No
         ({"features": "all"}, r"features must be 'none' or 'spacy', got 'all'"),
         (
             {"files": {"validation": "x"}},
-            r"prepare: files must be for train and maybe validation and test, got validation",
+            r"prepare: files must be for train and optionally validation and test, got validation",
         ),
     ],
 )

@@ -104,7 +104,9 @@ def test_an_unknown_compression_says_what_to_install(tmp_path, monkeypatch) -> N
 
     monkeypatch.setattr(utils, "compressions", {})
     write(tmp_path, x_csv_zst=b"")
-    with pytest.raises(DataError, match=r"x\.csv\.zst: .* got Zstandard; run `pip install zstandard`"):
+    with pytest.raises(
+        DataError, match=r"x\.csv\.zst: .* support for Zstandard, got none; run `pip install zstandard`"
+    ):
         open_table(tmp_path / "x.csv.zst")
 
 
@@ -115,11 +117,11 @@ def test_an_unknown_compression_says_what_to_install(tmp_path, monkeypatch) -> N
             {"encoding": "utf-16"},
             r"encoding must be one .* extends ASCII, .* got 'utf-16'; convert other files",
         ),
-        ({"encoding": "nonsense"}, r"encoding must be one that Python knows .* got 'nonsense'"),
-        ({"encoding": "hex"}, r"encoding must be one that Python knows .* got 'hex'"),
+        ({"encoding": "nonsense"}, r"encoding must be one that Python supports .* got 'nonsense'"),
+        ({"encoding": "hex"}, r"encoding must be one that Python supports .* got 'hex'"),
         ({"kind": "xlsx"}, r"kind must be one of csv, tsv, jsonl, txt, folder, parquet, got 'xlsx'"),
-        ({"delimiter": ", "}, r"delimiter must be one ASCII character and no quote, got ', '"),
-        ({"delimiter": '"'}, r"delimiter must be one ASCII character and no quote"),
+        ({"delimiter": ", "}, r"delimiter must be one ASCII character other than a quote, got ', '"),
+        ({"delimiter": '"'}, r"delimiter must be one ASCII character other than a quote"),
         ({"paths": []}, r"paths must name at least one file, got none"),
     ],
 )
@@ -147,7 +149,7 @@ def test_a_copy_is_written_all_at_once(tmp_path) -> None:
             table.copy_with(tmp_path / "z.csv", added, columns=["n"])
         assert (tmp_path / "z.csv").read_text() == "before"
     with pytest.raises(
-        DataError, match=r"x\.csv: expected another file than those that are read, got one of them"
+        DataError, match=r"x\.csv: expected an output file other than the input files, got one of them"
     ):
         table.copy_with(tmp_path / "x.csv", [{"n": 1}], columns=["n"])
     with pytest.raises(

@@ -184,7 +184,7 @@ def test_empty_lines_between_json_lines_say_nothing(tmp_path) -> None:
         (b'{"text": "\\ud800"}', r"got something else \('utf-8' codec can't encode"),
         (
             b'{"body": "x", "id": 1}',
-            r"the field 'text', got only the fields body, id; name the one that has the text with",
+            r"the field 'text', got only the fields body, id; choose one with",
         ),
         (b"{}", r"got only the fields \(none\)"),
         (b'{"text": 1}', r"got another type of value"),

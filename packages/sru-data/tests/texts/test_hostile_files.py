@@ -109,7 +109,7 @@ def test_the_last_json_line_may_be_long_and_lack_its_end(tmp_path) -> None:
     first, second = source.split((0.3, 0.7))
     assert b"".join([*first.blocks(), *second.blocks()]).decode().split("\n") == [*texts, ""]
     with pytest.raises(
-        DataError, match=r"x\.jsonl: expected a text that can be cut into 3, .* too few lines"
+        DataError, match=r"x\.jsonl: expected a text that can be split into 3 parts, .* too few lines"
     ):
         source.split((0.9, 0.05, 0.05))
 
@@ -154,7 +154,7 @@ def test_a_name_that_is_not_utf8_is_as_good_as_another(tmp_path) -> None:
         (
             b"text\n",
             14 << 20,
-            r"expected at most 100 times as many bytes as are stored, got more; decompress",
+            r"expected at most 100 times the compressed size, got more; decompress",
         ),
     ],
 )

@@ -147,7 +147,8 @@ def test_a_text_is_cut_at_the_first_line_end_at_or_after_each_place(folder, text
             assert [b"".join(part.blocks()) for part in source.split(shares)] == pieces
         else:
             with pytest.raises(
-                DataError, match=r"0: expected (a text that can be cut into \d, got one of \d+ by|some text)"
+                DataError,
+                match=r"0: expected (a text that can be split into \d parts, got one of \d+ by|some text)",
             ):
                 source.split(shares)
 
@@ -181,7 +182,7 @@ def test_a_text_can_be_cut_at_bytes() -> None:
     source = TextSource.from_text("abcdef", name="x")
     assert [b"".join(part.blocks()) for part in source.cut([1, 4])] == [b"a", b"bcd", b"ef"]
     with pytest.raises(
-        DataError, match=r"x: expected a text that can be cut into 2, got one of 6 bytes, too short"
+        DataError, match=r"x: expected a text that can be split into 2 parts, got one of 6 bytes, too short"
     ):
         source.cut([6])
 
@@ -199,7 +200,7 @@ def test_a_text_may_have_empty_files(tmp_path) -> None:
 
 
 def test_no_file_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"paths must hold at least one file, got none"):
+    with pytest.raises(ValueError, match=r"paths must name at least one file, got none"):
         TextSource.from_files([])
 
 

@@ -144,7 +144,7 @@ def test_any_sequence_of_kills_gives_the_files_of_an_undisturbed_run(make_corpus
         run("undisturbed")
         with warnings.catch_warnings():
             # Some of the killed runs have other options, and begin again what they find.
-            warnings.filterwarnings("ignore", message=".*beginning again")
+            warnings.filterwarnings("ignore", message=".*starting again")
             for steps, otherwise in kills:
                 with fuse(steps) as burning, contextlib.suppress(Killed):
                     if otherwise and not (folder / "killed" / "test.tokens").exists():
@@ -204,7 +204,7 @@ def test_a_folder_of_something_else_is_begun_again_or_refused(
     corpus = make_corpus(30, 3, 1)
     interrupted(corpus, tmp_path / "unfinished", tokenizer=make_tokenizer, options=OPTIONS)
     with pytest.warns(
-        UserWarning, match=f"the unfinished corpus there was begun with {difference}; beginning again"
+        UserWarning, match=f"the unfinished corpus there was prepared with {difference}; starting again"
     ):
         prepare(folder=tmp_path / "unfinished", **now)
     prepare(folder=tmp_path / "fresh", **now)

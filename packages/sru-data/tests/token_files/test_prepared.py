@@ -84,7 +84,7 @@ def test_ids_of_another_tokenizer_in_the_folder_are_an_error(corpus, tokenizer, 
         shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
     with pytest.raises(
         DataError,
-        match=r"train\.tokens: expected ids of tokenizer\.json beside it, got those of another",
+        match=r"train\.tokens: expected ids of tokenizer\.json in the same folder, got ids of another",
     ):
         open_prepared(tmp_path / "b")
 

@@ -39,9 +39,17 @@ def test_pieces_of_words() -> None:
     ("texts", "options", "message"),
     [
         (TEXTS, {"unit": "bytes"}, r"unit must be one of characters, words, phones, subwords, got 'bytes'"),
-        (TEXTS, {"unit": "subwords"}, r"vocab_size is for subwords, which need it, got None for subwords"),
-        (TEXTS, {"unit": "words", "vocab_size": 9}, r"vocab_size is for subwords, .* got 9 for words"),
-        (["", " "], {"unit": "characters"}, r"texts must hold a token that occurs at least 1 times"),
+        (
+            TEXTS,
+            {"unit": "subwords"},
+            r"vocab_size is required for subwords and only for them, got None for subwords",
+        ),
+        (
+            TEXTS,
+            {"unit": "words", "vocab_size": 9},
+            r"vocab_size is required for subwords .* got 9 for words",
+        ),
+        (["", " "], {"unit": "characters"}, r"texts must contain a token that occurs at least 1 times"),
     ],
 )
 def test_wrong_options_are_errors(texts, options, message: str) -> None:

@@ -104,7 +104,7 @@ def test_some_are_kept_however_rare() -> None:
             {"max_size": 3, "always": ("<eos>",)},
             r"max_size must be at least 4 \(padding, unknown, <eos>, a token\), got 3",
         ),
-        ({"min_count": 6}, r"texts must hold a token that occurs at least 6 times, got none"),
+        ({"min_count": 6}, r"texts must contain a token that occurs at least 6 times, got none"),
     ],
 )
 def test_limits_that_leave_nothing_are_errors(options, message) -> None:

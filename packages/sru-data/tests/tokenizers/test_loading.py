@@ -113,11 +113,11 @@ BYTES = {token: index for index, token in enumerate(pre_tokenizers.ByteLevel.alp
         ),
         (
             {"type": "WordLevel", "vocab": {"a": 0, "b": 0}, "unk_token": "a"},
-            r"each token .* an id of its own",
+            r"each token .* its own id",
         ),
         (
             {"type": "Unigram", "vocab": [["a", -1.0], ["a", -2.0]], "unk_id": 0},
-            r"each token .* an id of its own",
+            r"each token .* its own id",
         ),
         (
             {"type": "WordLevel", "vocab": {"?": 0, ",": 2**31}, "unk_token": "?"},

@@ -65,7 +65,7 @@ def test_subwords_of_a_large_text_are_learned_from_blocks_spread_over_it(monkeyp
         ({"unit": "subwords"}, r"subwords need a vocab_size, got None; 8000 is usual"),
         (
             {"unit": "bytes", "vocab_size": 9},
-            r"vocab_size is an option of words and characters and subwords, got",
+            r"vocab_size is an option of words and characters and subwords, not",
         ),
         (
             {"unit": "subwords", "vocab_size": 9, "min_count": 2},
@@ -73,7 +73,7 @@ def test_subwords_of_a_large_text_are_learned_from_blocks_spread_over_it(monkeyp
         ),
         (
             {"unit": "characters", "lowercase": True},
-            r"lowercase is an option of words, got it for characters; leave",
+            r"lowercase is an option of words, not of characters; leave",
         ),
     ],
 )

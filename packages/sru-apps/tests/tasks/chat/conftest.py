@@ -21,7 +21,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small_options(talk: Path, runs: Path) -> list[str]:
-    """Options that make `sru chat fit` a matter of a second, and enough to learn the letters."""
+    """Return options for a fast `sru chat fit` that still learns the letters."""
     return [
         f"--data.train_file={talk}",
         f"--runs-dir={runs}",
@@ -38,7 +38,7 @@ def small_options(talk: Path, runs: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def trained_run(talk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a gated linear RNN that has learnt the dialogues, to read only."""
+    """The read-only run folder of a gated linear RNN that has learnt the dialogues."""
     runs = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

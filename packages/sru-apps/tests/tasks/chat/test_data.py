@@ -44,12 +44,12 @@ def test_every_twentieth_dialogue_is_held_out(talk: str) -> None:
     assert [dialogue[0].bot for dialogue in train] == [*SENTENCES[:19], *SENTENCES[20:]]
 
 
-def test_of_a_few_dialogues_the_last_is_held_out(tmp_path: Path) -> None:
+def test_the_last_of_few_dialogues_is_held_out(tmp_path: Path) -> None:
     path = write(tmp_path / "talk.jsonl", ("a", "b"), ("c", "d"))
     assert make(path).dialogues == ([(Turn("a", "b"),)], [(Turn("c", "d"),)])
 
 
-def test_several_files_in_several_forms(tmp_path: Path) -> None:
+def test_several_files_in_several_formats(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", ("a", "b"))
     (tmp_path / "b.json").write_text(json.dumps([{"instruction": "c", "output": "d"}]))
     expected = [(Turn("a", "b"),)], [(Turn("c", "d"),)]
@@ -69,7 +69,7 @@ def test_one_dialogue_cannot_be_split(tmp_path: Path) -> None:
     assert make(path, validation_file=other).dialogues == ([(Turn("a", "b"),)], [(Turn("c", "d"),)])
 
 
-def test_only_what_the_bot_says_is_learnt() -> None:
+def test_only_the_bots_text_is_learnt() -> None:
     tokenizer = DialogueTokenizer(CharTokenizer.train(["ab"]))
     a, b = tokenizer.encode("ab")
     user, bot, end = tokenizer.user_id, tokenizer.bot_id, tokenizer.end_id
@@ -78,7 +78,7 @@ def test_only_what_the_bot_says_is_learnt() -> None:
     assert item.targets.tolist() == [IGNORE, IGNORE, b, b, end, IGNORE, a, end]
 
 
-def test_a_long_dialogue_is_cut(tmp_path: Path) -> None:
+def test_a_long_dialogue_is_truncated(tmp_path: Path) -> None:
     data = make(write(tmp_path / "talk.jsonl", *[("a", "bb")] * 2), max_length=4)
     (item,) = data.parts["train"]
     a, b = data.tokenizer.encode("ab")
@@ -100,7 +100,7 @@ def test_padding_is_never_learnt(lengths: list[int]) -> None:
         assert (batch.targets[size:, column] == IGNORE).all()
 
 
-def test_batches_hold_every_dialogue_once(talk: str) -> None:
+def test_batches_contain_every_dialogue_once(talk: str) -> None:
     data = make(talk, batch_size=5)
     loader = data.train_dataloader()
     batches = list(loader)
@@ -132,14 +132,14 @@ def test_units(talk: str, unit, kind: type[Tokenizer]) -> None:
     assert data.tokenizer.decode(answer).strip() == SENTENCES[19]
 
 
-def test_a_tokenizer_of_ones_own(talk: str, tmp_path: Path) -> None:
+def test_a_given_tokenizer(talk: str, tmp_path: Path) -> None:
     CharTokenizer.train(["so then"]).save(tmp_path / "tokenizer.json")
     data = make(talk, tokenizer=str(tmp_path / "tokenizer.json"))
     assert sorted(data.tokenizer.text.tokens[2:]) == sorted({*"so then"})
 
 
 @pytest.mark.parametrize("unit", ["bytes", "subwords"])
-def test_a_checkpoint_brings_its_tokenizer(talk: str, unit) -> None:
+def test_a_checkpoint_contains_its_tokenizer(talk: str, unit) -> None:
     data = make(talk, unit=unit, vocab_size=275)
     elsewhere = ChatData("gone.jsonl", unit=unit)
     elsewhere.load_state_dict(data.state_dict())
@@ -155,7 +155,7 @@ def test_another_vocabulary_is_refused(talk: str, tmp_path: Path) -> None:
         data.load_state_dict(state)
 
 
-def test_answers_beyond_the_length(talk: str) -> None:
+def test_no_answer_within_max_length(talk: str) -> None:
     with pytest.raises(DataError, match=r"expected an answer within the first 3 tokens of some dialogue"):
         make(talk, max_length=3)
 

@@ -17,7 +17,7 @@ from sru_apps.train.weights import read_checkpoint
 from .conftest import small_options
 
 
-def test_a_run_leaves_a_model_and_a_summary(trained_run: Path) -> None:
+def test_a_run_writes_a_model_and_a_summary(trained_run: Path) -> None:
     summary = json.loads((trained_run / "summary.json").read_text())
     assert summary["encoder"] == "gated-linear"
     assert summary["validation"]["perplexity"] < 1.1
@@ -30,7 +30,7 @@ def test_a_run_leaves_a_model_and_a_summary(trained_run: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_run_that_was_cut_goes_on_to_the_same_weights(
+def test_a_stopped_run_resumes_exactly(
     talk: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [*small_options(talk, tmp_path), "--name=two"]
@@ -51,7 +51,7 @@ def test_every_recipe_builds(name: str, talk: Path, tmp_path: Path) -> None:
     assert job.run.path.parent == tmp_path / "chat" / name
 
 
-def test_settings_are_kept(trained_run: Path) -> None:
+def test_settings_are_saved(trained_run: Path) -> None:
     settings = yaml.safe_load((trained_run / "config.yaml").read_text())
     assert settings["model"]["encoder"] == "gated-linear"
 

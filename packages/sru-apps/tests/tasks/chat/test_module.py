@@ -41,7 +41,7 @@ def test_padding_changes_no_loss_and_no_gradient(encoder: RecurrentName) -> None
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-10)
 
 
-def test_what_the_user_says_is_not_learnt() -> None:
+def test_the_users_text_is_not_learnt() -> None:
     torch.manual_seed(0)
     config = LanguageModelConfig(vocab_size=len(TOKENIZER), embedding_size=6, hidden_size=8, num_layers=1)
     module = ChatModule(config)

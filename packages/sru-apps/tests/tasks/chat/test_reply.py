@@ -35,7 +35,7 @@ def untrained(encoder: RecurrentName) -> TrainedChatModel:
 
 @torch.no_grad()
 def recomputed(model: TrainedChatModel, messages: list[str | None]) -> list[str]:
-    """Answer greedily, with the whole talk read again for every token."""
+    """Answer greedily, reading the whole conversation again for every token."""
     tokenizer = model.tokenizer
     allowed = [tokenizer.end_id, *range(2, len(tokenizer.text))]
     talk: list[int] = []
@@ -56,21 +56,21 @@ def recomputed(model: TrainedChatModel, messages: list[str | None]) -> list[str]
 
 
 @pytest.mark.parametrize("encoder", get_args(RecurrentName))
-def test_answers_are_those_of_reading_the_whole_talk_again(encoder: RecurrentName) -> None:
+def test_answers_equal_recomputation_from_the_whole_conversation(encoder: RecurrentName) -> None:
     model = untrained(encoder)
     messages: list[str | None] = ["ab", None, "dcba", "a", "c"]
     talk = Conversation(model, max_tokens=MAX_TOKENS)
     assert ["".join(talk.reply(message)) for message in messages] == recomputed(model, messages)
 
 
-def test_an_answer_that_nobody_waits_for_does_not_spoil_the_talk() -> None:
+def test_an_abandoned_answer_does_not_disturb_the_conversation() -> None:
     model = untrained("sru")
     whole, cut = (Conversation(model, max_tokens=size) for size in (2, MAX_TOKENS))
     for message in ("ab", "d"):
         assert "".join(whole.reply(message)) == "".join(islice(cut.reply(message), 2))
 
 
-def test_draws_repeat_with_the_seed_and_never_yield_what_is_no_text() -> None:
+def test_samples_depend_on_the_seed_and_contain_only_text() -> None:
     model = untrained("gated-linear")
     wild = Sampling(temperature=5.0)
     answers = [
@@ -82,7 +82,7 @@ def test_draws_repeat_with_the_seed_and_never_yield_what_is_no_text() -> None:
     assert set("".join(answers[0])) <= set(LETTERS)
 
 
-def test_the_length_of_an_answer() -> None:
+def test_max_tokens_is_checked() -> None:
     with pytest.raises(ValueError, match="max_tokens must be at least 1, got 0"):
         Conversation(untrained("sru"), max_tokens=0)
 
@@ -105,7 +105,7 @@ def test_standard_input_is_answered_line_by_line(
     assert [line["bot"] for line in lines] == said
 
 
-def test_standard_input_that_is_no_text(
+def test_standard_input_that_is_not_utf8(
     trained_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
@@ -113,7 +113,7 @@ def test_standard_input_that_is_no_text(
     assert "line 1 of standard input is not UTF-8 at byte 0; convert it first" in capsys.readouterr().err
 
 
-def test_a_byte_order_mark_is_no_part_of_a_message(
+def test_a_byte_order_mark_is_not_part_of_the_message(
     trained_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfsay b\r\n")))
@@ -121,7 +121,7 @@ def test_a_byte_order_mark_is_no_part_of_a_message(
     assert json.loads(capsys.readouterr().out) == {"user": "say b", "bot": "b"}
 
 
-def test_what_the_model_does_not_know_is_named(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_characters_are_named(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.warns(UserWarning, match="^characters that are not in the model's vocabulary") as found:
         assert main(["chat", "reply", f"--model={trained_run}", "--message=é", "--message=zé"]) == 0
     assert [str(warning.message).partition(": ")[2] for warning in found] == ["'é'", "'z'"]
@@ -131,13 +131,13 @@ def test_what_the_model_does_not_know_is_named(trained_run: Path, capsys: pytest
 @pytest.mark.parametrize(
     "option", ["--max-tokens=0", "--max-tokens=1000000000000", "--top-k=0", "--temperature=-1"]
 )
-def test_numbers_that_nobody_means(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_out_of_range(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["chat", "reply", "--model=nowhere", option])
     assert "expected a number" in capsys.readouterr().err
 
 
-def test_a_wrong_value_is_reported_before_the_model_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_value_is_reported_before_the_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", "reply", "--model=nowhere", "--top-p=2"]) == 1
     assert "top_p must be above 0 and at most 1, got 2.0" in capsys.readouterr().err
 
@@ -161,7 +161,7 @@ def test_a_model_of_another_task_is_refused(trained_run: Path, capsys: pytest.Ca
     assert "was made by `sru chat`; expected one made by `sru lm`" in capsys.readouterr().err
 
 
-def test_another_vocabulary_than_the_model_s(trained_run: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_model(trained_run: Path, tmp_path: Path) -> None:
     folder = Path(copytree(trained_run / "model", tmp_path / "model"))
     CharTokenizer.train(["xyz"]).save(folder / "tokenizer.json")
     with pytest.raises(UserError, match="they do not belong together"):
@@ -169,9 +169,7 @@ def test_another_vocabulary_than_the_model_s(trained_run: Path, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_answers_from_python_are_those_of_the_command(
-    trained_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_python_answers_equal_the_commands(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     messages = ["say a", "say d", "say b"]
     options = ["--temperature=2", "--top-k=5", "--seed=4", "--max-tokens=6"]
     said = [f"--message={message}" for message in messages]

@@ -14,7 +14,7 @@ DIALOGUES = st.lists(st.builds(Turn, st.none() | LETTERS, LETTERS), min_size=1, 
 TOKENIZER = DialogueTokenizer(CharTokenizer.train(["abc"]))
 
 
-def test_it_is_a_tokenizer() -> None:
+def test_the_tokenizer_protocol() -> None:
     assert isinstance(TOKENIZER, Tokenizer)
     assert TOKENIZER.tokens == ["[PAD]", "[UNK]", "a", "b", "c", *MARKERS]
     assert len(TOKENIZER) == len(TOKENIZER.tokens) == 8
@@ -25,7 +25,7 @@ def test_it_is_a_tokenizer() -> None:
 
 
 @given(DIALOGUES)
-def test_what_the_bot_says_can_be_read_off_the_numbers_that_are_learnt(dialogue) -> None:
+def test_learnt_tokens_decode_to_the_bots_text(dialogue) -> None:
     targets = TOKENIZER.encode_dialogue(dialogue).targets
     learnt = targets[targets != IGNORE].tolist()
     said, ends = [], [place for place, index in enumerate(learnt) if index == TOKENIZER.end_id]
@@ -36,7 +36,7 @@ def test_what_the_bot_says_can_be_read_off_the_numbers_that_are_learnt(dialogue)
 
 
 @given(DIALOGUES)
-def test_the_rest_is_the_questions(dialogue) -> None:
+def test_the_other_tokens_are_the_questions(dialogue) -> None:
     inputs, targets, _ = TOKENIZER.encode_dialogue(dialogue)
     learnt = torch.cat([torch.tensor([IGNORE]), targets[:-1]])
     read = inputs[learnt == IGNORE].tolist()
@@ -55,6 +55,6 @@ def test_text_cannot_spell_a_marker() -> None:
     assert tokenizer.decode([tokenizer.user_id, *ids, tokenizer.end_id]) == "<user> [PAD] <end>"
 
 
-def test_the_tokenizer_of_the_text_is_saved(tmp_path) -> None:
+def test_the_text_tokenizer_is_saved(tmp_path) -> None:
     TOKENIZER.save(tmp_path / "tokenizer.json")
     assert DialogueTokenizer(load_tokenizer(tmp_path / "tokenizer.json")).tokens == TOKENIZER.tokens

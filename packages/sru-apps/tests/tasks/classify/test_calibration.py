@@ -7,8 +7,8 @@ from torchmetrics.functional import classification as torchmetrics
 from sru_apps.tasks.classify.calibration import BINS, Reliability, fit_temperature, nll
 
 
-def drawn(temperature: float, *, several: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores whose probabilities are right once divided by a temperature."""
+def sample(temperature: float, *, several: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sample labels for logits that are calibrated after division by a temperature."""
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(4000, 4, generator=generator)
     if several:
@@ -18,8 +18,8 @@ def drawn(temperature: float, *, several: bool = False) -> tuple[torch.Tensor, t
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_the_error_is_that_of_torchmetrics(several: bool) -> None:
-    logits, labels = drawn(2.0, several=several)
+def test_the_calibration_error_equals_torchmetrics(several: bool) -> None:
+    logits, labels = sample(2.0, several=several)
     found = Reliability()
     for part in (slice(0, 1000), slice(1000, None)):
         found.add(logits[part], labels[part], 1.0, multi_label=several)
@@ -36,8 +36,8 @@ def test_the_error_is_that_of_torchmetrics(several: bool) -> None:
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
-def test_a_temperature_is_found(temperature: float, several: bool) -> None:
-    logits, labels = drawn(temperature, several=several)
+def test_the_temperature_is_recovered(temperature: float, several: bool) -> None:
+    logits, labels = sample(temperature, several=several)
     with torch.inference_mode():
         found = fit_temperature(logits, labels)
         assert found == fit_temperature(logits, labels)

@@ -1,4 +1,4 @@
-"""`sru classify validate`, `test` and `table`, and the files they read."""
+"""`sru classify validate`, `test` and `table`, and their input files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sru_data.tokenizers import WordTokenizer
 
 
 @pytest.mark.parametrize(("command", "stage"), [("validate", "validation"), ("test", "test")])
-def test_accuracy_is_that_of_the_best_checkpoint(
+def test_the_best_checkpoint_is_evaluated(
     trained_run: Path, command: str, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = json.loads((trained_run / "summary.json").read_text())
@@ -37,9 +37,7 @@ def test_accuracy_is_that_of_the_best_checkpoint(
 
 
 @pytest.mark.parametrize(("option", "size"), [([], 16), (["--batch-size=3"], 3)])
-def test_batches_of_the_size_asked_for(
-    trained_run: Path, option: list[str], size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batch_size(trained_run: Path, option: list[str], size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     collate = SentenceData.collate
 
@@ -52,7 +50,7 @@ def test_batches_of_the_size_asked_for(
     assert max(sizes) == size
 
 
-def test_accuracy_is_that_of_the_predictions(
+def test_accuracy_equals_that_of_the_predictions(
     trained_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = (tiny_data / "classification/stsa.binary.test").read_text().splitlines()
@@ -81,7 +79,7 @@ def test_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "sru classify test: error: no checkpoint at" in capsys.readouterr().err
 
 
-def test_checkpoint_of_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_without_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": {}}, tmp_path / "x.ckpt")
     assert main(["classify", "validate", str(tmp_path / "x.ckpt")]) == 1
     assert (
@@ -155,7 +153,7 @@ def test_unknown_option(trained_run: Path, capsys: pytest.CaptureFixture[str]) -
     assert "unknown option --data-dirr. Did you mean '--data-dir'?" in capsys.readouterr().err
 
 
-def test_export_and_checkpoint_hold_the_same_model(trained_run: Path) -> None:
+def test_export_and_checkpoint_contain_the_same_model(trained_run: Path) -> None:
     module, _ = load_module(TASK, trained_run / "checkpoints/best.ckpt")
     loaded = load_trained(TASK, trained_run / "model")
     assert loaded.labels == module.label_names == ["negative", "positive"]
@@ -163,7 +161,7 @@ def test_export_and_checkpoint_hold_the_same_model(trained_run: Path) -> None:
     torch.testing.assert_close(loaded.network.state_dict(), module.network.state_dict(), rtol=0, atol=0)
 
 
-def test_a_checkpoint_of_a_former_version(trained_run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_older_version(trained_run: Path, tmp_path: Path) -> None:
     checkpoint = read_checkpoint(trained_run / "checkpoints/best.ckpt")
     settings = checkpoint["hyper_parameters"]
     flat = {**settings["config"], "label_names": settings["label_names"]}
@@ -226,7 +224,9 @@ def save(folder: Path, **changes: object) -> str:
     return str(folder)
 
 
-def test_runs_of_a_kind_share_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_that_differ_only_in_the_seed_share_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [
         save(tmp_path / "a"),
         save(tmp_path / "lstm", encoder="lstm"),
@@ -241,7 +241,7 @@ def test_runs_of_a_kind_share_a_row(tmp_path: Path, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_a_run_that_has_not_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unfinished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "table", str(tmp_path)]) == 1
     assert re.search(
         r"no summary at .*; give run folders whose training has finished", capsys.readouterr().err

@@ -30,7 +30,7 @@ def vectors(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_every_data_set_can_be_chosen() -> None:
+def test_every_dataset_can_be_chosen() -> None:
     assert get_args(DatasetName) == NAMES
 
 
@@ -60,7 +60,7 @@ def test_sizes_for_the_model(data: SentenceData) -> None:
     assert data.pretrained is None
 
 
-def test_words_of_the_vectors_follow_those_of_training(tiny_sst2: Path, vectors: str) -> None:
+def test_embedding_words_follow_the_training_words(tiny_sst2: Path, vectors: str) -> None:
     plain = make(tiny_sst2).tokenizer
     data = make(tiny_sst2, embeddings=vectors)
     assert data.tokenizer.tokens == [*plain.tokens, "unseen", "absent"]
@@ -75,25 +75,23 @@ def test_words_of_the_vectors_follow_those_of_training(tiny_sst2: Path, vectors:
 @pytest.mark.parametrize(
     ("count", "more"), [(0, []), (1, []), (2, ["unseen"]), ("all", ["unseen", "absent"])]
 )
-def test_as_many_words_of_the_vectors_as_asked_for(
-    tiny_sst2: Path, vectors: str, count: Any, more: list[str]
-) -> None:
+def test_the_number_of_embedding_words(tiny_sst2: Path, vectors: str, count: Any, more: list[str]) -> None:
     data = make(tiny_sst2, embeddings=vectors, embedding_words=count)
     assert data.tokenizer.tokens[len(data.tokenizer) - len(more) :] == more
     assert data.fixed_vectors == len(more)
 
 
-def test_frozen_vectors_are_all_but_those_of_padding_and_unknown_words(tiny_sst2: Path, vectors: str) -> None:
+def test_all_vectors_are_frozen_except_padding_and_unknown(tiny_sst2: Path, vectors: str) -> None:
     data = make(tiny_sst2, embeddings=vectors, freeze_embeddings=True)
     assert data.fixed_vectors == len(data.tokenizer) - 2
 
 
-def test_vectors_of_another_length_are_refused(tiny_sst2: Path, vectors: str) -> None:
+def test_vectors_of_another_size_are_refused(tiny_sst2: Path, vectors: str) -> None:
     with pytest.raises(DataError, match=r"vectors.txt"):
         make(tiny_sst2, embeddings=vectors, embedding_size=7)
 
 
-def test_tokenizer_goes_with_the_checkpoint(data: SentenceData) -> None:
+def test_the_checkpoint_contains_the_tokenizer(data: SentenceData) -> None:
     state = data.state_dict()
     other = SentenceData("sst2", data_dir="/nowhere")
     other.load_state_dict(state)
@@ -101,7 +99,7 @@ def test_tokenizer_goes_with_the_checkpoint(data: SentenceData) -> None:
     data.load_state_dict(state)
 
 
-def test_checkpoint_of_other_words_is_refused(data: SentenceData, tiny_sst2: Path) -> None:
+def test_a_checkpoint_with_another_vocabulary_is_refused(data: SentenceData, tiny_sst2: Path) -> None:
     state = data.state_dict()
     with (tiny_sst2 / "classification" / "stsa.binary.train").open("a") as file:
         file.write("1 novelty\n")
@@ -115,14 +113,14 @@ def test_checkpoint_of_other_words_is_refused(data: SentenceData, tiny_sst2: Pat
         other.load_state_dict({"tokenizer": state["tokenizer"]})
 
 
-def test_nothing_is_read_before_it_is_set_up() -> None:
+def test_nothing_is_read_before_setup() -> None:
     data = SentenceData("sst2", data_dir="/nowhere")
     assert data.tokenizer is None
     with pytest.raises(DataError, match="/nowhere"):
         data.setup("fit")
 
 
-def test_a_checkpoints_tokenizer_numbers_the_words(data: SentenceData, tiny_sst2: Path) -> None:
+def test_the_checkpoints_tokenizer_is_used(data: SentenceData, tiny_sst2: Path) -> None:
     state = data.state_dict()
     with (tiny_sst2 / "classification" / "stsa.binary.train").open("a") as file:
         file.write("1 novelty\n")

@@ -29,7 +29,7 @@ def random_scores(texts: int = 400, *, several: bool = False) -> tuple[torch.Ten
     logits = 2 * torch.randn(texts, CLASSES, generator=generator)
     if several:
         return logits, torch.rand(texts, CLASSES, generator=generator) < 0.3
-    # The last class is neither true nor predicted anywhere, the one before only predicted.
+    # The last class never occurs and is never predicted; the one before is only predicted.
     logits[:, -1] = -99
     return logits, torch.randint(0, CLASSES - 2, (texts,), generator=generator)
 
@@ -44,7 +44,7 @@ def tallied(logits: torch.Tensor, labels: torch.Tensor, **settings: Any) -> Tall
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("mean", ["macro", "micro", "weighted", "none"])
-def test_figures_are_those_of_torchmetrics(several: bool, mean: Any) -> None:
+def test_figures_equal_torchmetrics(several: bool, mean: Any) -> None:
     logits, labels = random_scores(several=several)
     found = tallied(logits, labels, multi_label=several).classes(NAMES)
     settings: dict[str, Any] = {"task": "multilabel" if several else "multiclass", "average": mean}
@@ -82,7 +82,7 @@ def test_the_worst_mistakes_come_first() -> None:
     assert first.label == labels[first.place] != first.predicted == predicted[first.place]
 
 
-def test_a_label_that_was_missed_is_a_mistake_like_one_given_wrongly() -> None:
+def test_missed_and_wrongly_given_labels_are_mistakes() -> None:
     logits = torch.tensor([[4.0, -9.0], [-5.0, 9.0], [1.0, 3.0]])
     labels = torch.tensor([[False, False], [True, True], [True, True]])
     tally = Tally(2, multi_label=True)
@@ -92,7 +92,7 @@ def test_a_label_that_was_missed_is_a_mistake_like_one_given_wrongly() -> None:
     assert tally.right == 1
 
 
-def test_long_labels_are_cut_in_their_middle() -> None:
+def test_long_labels_are_shortened_in_the_middle() -> None:
     assert shorten("a fine label") == "a fine label"
     assert shorten("complaints about late delivery") == "complaints abo…elivery"
     assert len(shorten("x" * 99)) == 22
@@ -100,7 +100,7 @@ def test_long_labels_are_cut_in_their_middle() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 51])
-def test_a_label_may_be_anything(tmp_path: Path, size: int) -> None:
+def test_a_label_may_contain_any_characters(tmp_path: Path, size: int) -> None:
     labels = ["$a", "苹果 ½", r"\frac{a", "_^{", *(f"label {number}" for number in range(size))][:size]
     draw_confusion(tmp_path / "x.png", torch.arange(size * size).view(size, size), labels, "$x, 苹果")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
@@ -192,7 +192,7 @@ def test_a_temperature_is_fitted_and_exported(
     assert main(["classify", "fit", f"--resume={best}", "--trainer.max_epochs=2"]) == 0
 
 
-def test_several_labels_have_a_table_each(
+def test_multi_label_reports_have_a_confusion_table_per_label(
     tmp_path: Path, small_options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [

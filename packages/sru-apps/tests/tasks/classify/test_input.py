@@ -1,4 +1,4 @@
-"""What `sru classify predict` makes of any input: one row per line, and bounds on what it reads at once."""
+"""The input of `sru classify predict`: one row per line, and limits on line length and batch size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sru_apps.tasks.classify import predict as classify
 
 
 class Source:
-    """A standard input of pieces, some of which come later."""
+    """A standard input that arrives in pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self.buffer, self.pieces = self, pieces
@@ -75,7 +75,7 @@ def test_an_empty_line_has_neither_label_nor_probability(
 
 
 @pytest.mark.parametrize("place", ["standard input", "file"])
-def test_a_byte_order_mark_is_no_word(
+def test_a_byte_order_mark_is_ignored(
     trained_run: Path,
     place: str,
     tmp_path: Path,
@@ -149,7 +149,7 @@ def test_utf_16(trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "x.txt: expected text in UTF-8, got UTF-16; convert it" in capsys.readouterr().err
 
 
-def test_long_and_short_sentences_are_not_padded_to_each_other(
+def test_short_sentences_are_not_padded_to_long_ones(
     trained_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify, "_AT_ONCE", 16)
@@ -162,26 +162,24 @@ def test_long_and_short_sentences_are_not_padded_to_each_other(
     assert all(size <= 16 or size == 40 for size in sizes)
 
 
-def test_groups_keep_their_order_and_their_bound() -> None:
+def test_groups_keep_the_order_and_the_size_limit() -> None:
     sequences = [[1] * length for length in (3, 5, 1, 1, 20, 2, 4, 0, 4)]
     groups = list(side_by_side(sequences, 10))
     assert [sequence for group in groups for sequence in group] == sequences
     assert [len(group) for group in groups] == [2, 2, 1, 2, 2]
 
 
-def test_words_that_the_model_does_not_know_are_named_once(
-    trained_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_words_are_named_once(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = pytest.warns(
         UserWarning, match="^words that are not in .* as the unknown symbol: 'zebra', 'gnu'$"
     )
-    doubtful = pytest.warns(UserWarning, match=r"^sentence 3: nothing of it is in the model's vocabulary$")
+    doubtful = pytest.warns(UserWarning, match=r"^sentence 3: none of it is in the model's vocabulary$")
     with named, doubtful:
         assert predict(trained_run, "zebra film zebra", "a zebra", "gnu") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_a_model_without_standard_input(
+def test_no_standard_input(
     trained_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)

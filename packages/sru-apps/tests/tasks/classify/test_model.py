@@ -15,7 +15,7 @@ from sru_apps.tasks.classify.module import ClassifierModule
 
 CONFIG = ClassifierConfig(vocab_size=11, embedding_size=5, num_classes=3, hidden_size=4, num_maps=6)
 ENCODERS = [*RECURRENT, "cnn"]
-# SRU++ attends in a quarter of its features, and the layer norm there leaves nothing of a single one.
+# SRU++ attends in a quarter of its features, and layer norm maps a single feature to zero.
 SIZES = {"srupp": 16}
 
 
@@ -33,7 +33,7 @@ def test_batching_and_padding_change_nothing(encoder: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_no_mask_is_one_without_padding(encoder: str) -> None:
+def test_no_mask_equals_a_mask_without_padding(encoder: str) -> None:
     torch.manual_seed(0)
     network = SentenceClassifier(replace(CONFIG, encoder=encoder)).eval()
     ids = torch.randint(1, 11, (7, 4))
@@ -47,12 +47,12 @@ def test_every_parameter_is_trained(encoder: str) -> None:
     ids = torch.randint(1, 11, (7, 4))
     torch.nn.functional.cross_entropy(network(ids, ids == 0), torch.tensor([0, 1, 2, 0])).backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    # What SRU++ attends to counts nothing at first: keys and values come in with the second step.
+    # Keys and values of SRU++ have no gradient while alpha is zero.
     assert [name for name in idle if not name.endswith("transform.linear2.weight")] == []
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_dropout_is_for_training(encoder: str) -> None:
+def test_dropout_is_off_in_evaluation(encoder: str) -> None:
     network = SentenceClassifier(replace(CONFIG, encoder=encoder, hidden_size=SIZES.get(encoder, 4)))
     ids = torch.randint(1, 11, (7, 4))
     assert not torch.equal(network(ids, ids == 0), network(ids, ids == 0))
@@ -73,7 +73,7 @@ def module() -> ClassifierModule:
     return ClassifierModule(CONFIG, label_names=["no", "yes", "maybe"])
 
 
-def test_hyper_parameters_are_plain_and_build_the_same_module(module: ClassifierModule) -> None:
+def test_hyper_parameters_are_plain_values_that_rebuild_the_module(module: ClassifierModule) -> None:
     assert module.hparams["label_names"] == ["no", "yes", "maybe"]
     again = ClassifierModule(**module.hparams)
     assert (again.config, again.optimizer) == (module.config, module.optimizer)
@@ -100,7 +100,7 @@ def test_pooling_ignores_padding(encoder: str, pooling: str) -> None:
     torch.testing.assert_close(network(ids, ids == 0)[1:], network(alone))
 
 
-def test_pairs_have_the_features_of_both_and_their_likeness() -> None:
+def test_pairs_have_the_features_of_both_their_difference_and_product() -> None:
     torch.manual_seed(0)
     network = SentenceClassifier(replace(CONFIG, pairs=True, hidden_size=1, pooling="last")).eval()
     network.output = torch.nn.Identity()
@@ -133,14 +133,14 @@ def test_options_that_exclude_each_other(options: dict[str, Any], message: str) 
         replace(CONFIG, **options)
 
 
-def test_an_encoder_that_reads_one_way_need_not_be_told() -> None:
+def test_a_unidirectional_encoder_needs_no_option() -> None:
     assert not SentenceClassifier(replace(CONFIG, encoder="mingru")).config.both_ways
     with pytest.raises(ValueError, match="'mingru' has only one direction"):
         SentenceClassifier(replace(CONFIG, encoder="mingru", bidirectional=True))
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_weights_and_smoothing_are_for_training(multi_label: bool) -> None:
+def test_class_weights_and_smoothing_enter_the_training_loss(multi_label: bool) -> None:
     config = replace(CONFIG, multi_label=multi_label, label_smoothing=0.2)
     weights = [1.0, 2.0, 3.0]
     module = ClassifierModule(config, label_names=["no", "yes", "maybe"], class_weights=weights).eval()

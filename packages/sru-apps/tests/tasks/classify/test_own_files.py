@@ -1,4 +1,4 @@
-"""From a CSV file of one's own to a trained model and back."""
+"""Training on your own CSV file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL = [
 
 @pytest.fixture
 def mail(tmp_path: Path) -> Path:
-    """Forty mails: three in four are spam; tags are any number of three."""
+    """Forty mails: three in four are spam; each has up to three tags."""
     path = tmp_path / "mail.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -60,7 +60,7 @@ def make(path: Path, **options: Any) -> SentenceData:
     return data
 
 
-def test_a_csv_file_is_trained_on_tested_and_exported(
+def test_train_test_and_predict_with_a_csv_file(
     mail: Path, vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit = [f"--data.train_file={mail}", "--data.label_column=folder", "--trainer.max_epochs=3", *SMALL]
@@ -128,7 +128,7 @@ def test_an_interrupted_run_continues_at_the_same_place(
     assert_same_checkpoints(group / "interrupted", group / "undisturbed")
 
 
-def test_several_labels_are_bits(mail: Path) -> None:
+def test_multiple_labels_are_bits(mail: Path) -> None:
     data = make(mail, label_column="tags", label_separator="|", class_weights="balanced")
     (batch, *_) = data.val_dataloader()
     assert batch.labels.dtype == torch.bool
@@ -151,13 +151,13 @@ def test_pairs_are_two_texts(mail: Path) -> None:
     assert seconds <= {"no , thanks .", "yes"}
 
 
-def test_balanced_weights_make_all_classes_count_the_same(mail: Path) -> None:
+def test_balanced_weights_are_inversely_proportional_to_class_counts(mail: Path) -> None:
     assert make(mail).class_weights() is None
     weights = make(mail, class_weights="balanced").class_weights()
     assert weights == pytest.approx([32 / (2 * 24), 32 / (2 * 8)])
 
 
-def test_a_label_is_any_text(mail: Path) -> None:
+def test_a_label_may_be_any_text(mail: Path) -> None:
     names = ["très bien\u00a0!", "\U0001f469\u200d\U0001f4bb, work"]
     for name, other in zip(("Spam", "Work"), names, strict=True):
         mail.write_text(mail.read_text().replace(name, f'"{other}"'))
@@ -198,7 +198,7 @@ def test_runs_are_named_after_the_file(files: Any, name: str) -> None:
         ({"name": "sst2", "text_column": "x"}, "--data.text_column is for your own files, not for sst2"),
     ],
 )
-def test_no_data_or_two(options: dict[str, Any], message: str) -> None:
+def test_no_data_or_conflicting_data(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         SentenceData(**options)
 
@@ -237,7 +237,7 @@ def test_units_of_text(mail: Path, options: dict[str, Any], size: int) -> None:
     assert len(make(mail, **options).tokenizer) == size
 
 
-def test_a_tokenizer_of_a_file(mail: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_from_a_file(mail: Path, tmp_path: Path) -> None:
     make(mail, unit="characters").tokenizer.save(tmp_path / "tokenizer.json")
     data = make(mail, tokenizer=str(tmp_path / "tokenizer.json"))
     assert data.tokenizer.tokens == make(mail, unit="characters").tokenizer.tokens
@@ -245,6 +245,6 @@ def test_a_tokenizer_of_a_file(mail: Path, tmp_path: Path) -> None:
     assert make(mail, unit="bytes").unknown("test") is None
 
 
-def test_no_vocabulary_can_be_made(mail: Path) -> None:
+def test_an_empty_vocabulary_is_refused(mail: Path) -> None:
     with pytest.raises(UserError, match=r"cannot build a vocabulary from mail: .* occurs at least 99 times"):
         make(mail, min_count=99)

@@ -65,7 +65,7 @@ def test_sentences_on_standard_input(
     assert capsys.readouterr().out.splitlines() == expected
 
 
-def test_standard_input_is_utf8_whatever_the_locale(trained_run: Path) -> None:
+def test_standard_input_is_utf8_in_every_locale(trained_run: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sru_apps", "classify", "predict", f"--model={trained_run}"],
         input="a café\n".encode(),
@@ -101,12 +101,12 @@ def test_model_folder_and_checkpoint_agree_with_the_run(
     assert capsys.readouterr().out.splitlines() == expected
 
 
-def test_many_sentences_keep_their_order(trained_run: Path) -> None:
+def test_predictions_keep_the_order_of_the_sentences(trained_run: Path) -> None:
     texts = [f"film {'and ' * (i % 7)}{i}" for i in range(150)]
     assert [prediction.text for prediction in load_trained(TASK, trained_run).predict(texts)] == texts
 
 
-def test_model_folder_alone_is_enough(
+def test_the_model_folder_is_self_contained(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(trained_run / "model", tmp_path / "shipped")
@@ -159,7 +159,7 @@ def test_missing_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "no model at" in capsys.readouterr().err
 
 
-def test_run_without_an_exported_model_stands_for_its_best_checkpoint(
+def test_a_run_without_an_exported_model_uses_its_best_checkpoint(
     trained_run: Path, tmp_path: Path, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained_run, tmp_path / "run")

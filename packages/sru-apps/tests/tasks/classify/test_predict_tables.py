@@ -1,4 +1,4 @@
-"""`sru classify predict` on files with columns: row for row, of the same kind."""
+"""`sru classify predict` on tables: each row is copied, in the same format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def predict(run: Path, *args: object) -> int:
     return main(["classify", "predict", f"--model={run}", *map(str, args)])
 
 
-def test_a_csv_gets_columns_row_for_row(
+def test_a_csv_gets_additional_columns(
     trained_run: Path, mail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.csv"
@@ -44,11 +44,11 @@ def test_a_csv_gets_columns_row_for_row(
     assert [{name: row[name] for name in former[0]} for row in rows] == former
     assert [bool(row["label_2"]) for row in rows] == [True, False, True, True]
     assert [bool(row["probability"]) for row in rows] == [True, False, True, True]
-    assert [row["note"] for row in rows] == ["", "", "nothing of it is in the model's vocabulary", ""]
+    assert [row["note"] for row in rows] == ["", "", "none of it is in the model's vocabulary", ""]
     assert float(rows[0][f"probability_{rows[0]['label_2']}"]) == float(rows[0]["probability"])
 
 
-def test_standard_output_holds_the_same(
+def test_standard_output_equals_the_file(
     trained_run: Path, mail: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     assert predict(trained_run, "--file", mail, "--text-column=body") == 0
@@ -75,18 +75,18 @@ def test_json_gives_all_probabilities(
 
 
 def test_a_row_of_unknown_words_is_named(trained_run: Path, mail: Path) -> None:
-    with pytest.warns(UserWarning, match=r"mail.csv:6: nothing of it is in the model's vocabulary"):
+    with pytest.warns(UserWarning, match=r"mail.csv:6: none of it is in the model's vocabulary"):
         assert predict(trained_run, "--file", mail, "--text-column=body") == 0
 
 
-def test_doubtful_rows_are_counted_from_the_tenth_on(trained_run: Path, tmp_path: Path) -> None:
+def test_doubtful_rows_after_the_tenth_are_counted(trained_run: Path, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("text\n" + "zebra\n" * 15)
     with pytest.warns(UserWarning, match="there are 5 more such sentences") as warned:
         assert predict(trained_run, "--file", tmp_path / "x.csv") == 0
-    assert sum("nothing of it" in str(warning.message) for warning in warned) == 10
+    assert sum("none of it" in str(warning.message) for warning in warned) == 10
 
 
-def test_lines_of_several_files_and_of_compressed_ones_are_printed(
+def test_lines_of_several_text_files(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "b"):
@@ -134,7 +134,7 @@ def test_another_encoding_and_delimiter(
         ),
     ],
 )
-def test_what_is_refused(
+def test_invalid_options(
     trained_run: Path, mail: Path, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(trained_run, "--file", mail, *args) in (1, 2)
@@ -153,7 +153,7 @@ def test_out_without_file(trained_run: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """An untrained model of pairs."""
+    """An untrained model for pairs."""
     tokenizer = WordTokenizer.train(["a warm film"])
     settings = {"vocab_size": 5, "embedding_size": 4, "hidden_size": 3, "num_classes": 2, "pairs": True}
     network = SentenceClassifier(ClassifierConfig(**settings))
@@ -175,7 +175,7 @@ def test_pairs(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["pair"] == "warm"
 
 
-def test_pairs_that_are_none(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_without_a_pair(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(pairs, "a film\tfilm", "a film") == 1
     expected = "line 2: expected two sentences with a tab between them, got one: 'a film'"
     assert expected in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A trained classifier used from Python answers as the command does."""
+"""A trained classifier in Python gives the results of the command."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def untrained(**options: Any) -> Classifier:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_three_lines_give_what_the_command_prints(
-    trained_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predictions_equal_the_commands_output(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = ["a warm and funny film", "", "tedious", "simply awful noise ."]
     model = sru_apps.load(trained_run)
     found = model.predict(texts, probabilities=True)
@@ -42,7 +40,7 @@ def test_three_lines_give_what_the_command_prints(
     assert model.predict(texts)[0].probabilities is None
 
 
-def test_any_order_of_lengths_is_undone() -> None:
+def test_predictions_do_not_depend_on_the_order_of_lengths() -> None:
     model = untrained()
     texts = ["a film", "dull", "a warm and funny film", "warm", "a funny film"] * 3
     alone = [model.predict([text])[0] for text in texts]
@@ -74,7 +72,7 @@ def test_a_temperature_divides_the_logits(tmp_path: Path) -> None:
         ("model", {"multi_label": 1}, "ValueError: multi_label must be a bool, got 1"),
     ],
 )
-def test_entries_that_cannot_be_used(tmp_path: Path, place: str, entry: dict[str, Any], message: str) -> None:
+def test_invalid_entries(tmp_path: Path, place: str, entry: dict[str, Any], message: str) -> None:
     settings = {"vocab_size": len(TOKENIZER), "embedding_size": 4, "hidden_size": 3, "num_classes": 3}
     entries: dict[str, Any] = {"task": "classify", "labels": ["a", "b", "c"], "model": settings}
     (entries if place == "entries" else settings).update(entry)
@@ -83,7 +81,7 @@ def test_entries_that_cannot_be_used(tmp_path: Path, place: str, entry: dict[str
         sru_apps.load(tmp_path)
 
 
-def test_several_labels_are_those_more_probable_than_not() -> None:
+def test_labels_above_one_half_are_given() -> None:
     model = untrained(multi_label=True)
     (found,) = model.predict(["a warm film"], probabilities=True)
     assert found.probabilities is not None
@@ -109,7 +107,7 @@ def test_pairs() -> None:
         untrained().predict(["a film"], ["dull"])
 
 
-def test_one_text_is_no_list() -> None:
+def test_a_single_text_is_refused() -> None:
     with pytest.raises(ValueError, match=r"texts must be a list of texts, got one text: \['a film'\]"):
         untrained().predict("a film")
 
@@ -124,7 +122,7 @@ def test_notes() -> None:
     assert [prediction.note for prediction in found] == [NOTHING_KNOWN, None, None, CUT_OFF]
 
 
-def test_what_cannot_be_loaded(trained_run: Path, tmp_path: Path) -> None:
+def test_paths_that_cannot_be_loaded(trained_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no model at .*none; give a run folder"):
         sru_apps.load(tmp_path / "none")
     with pytest.raises(UserError, match=r"is not an exported model: config.json is missing"):

@@ -1,4 +1,4 @@
-"""The whole way of a user: a CSV file, a trained model, figures, answers of the command and in Python."""
+"""A user's whole workflow: a CSV file, a trained model, its report, predictions by command and in Python."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ RAW = "We WON the match!\n\nCook the soup, don't fall.\nQwfpgj?\n"
 
 
 @pytest.mark.usefixtures("one_thread", "pictures")
-@pytest.mark.filterwarnings("ignore:.*nothing of it is in the model's vocabulary:UserWarning")
-def test_from_a_csv_file_to_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.filterwarnings("ignore:.*none of it is in the model's vocabulary:UserWarning")
+def test_from_a_csv_file_to_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (tmp_path / "mail.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["body", "folder"])

@@ -9,7 +9,7 @@ from sru_apps.cli import main
 
 
 def small_options(texts: Path, runs: Path) -> list[str]:
-    """Options that make `sru lm fit` a matter of a second: 3 epochs of 20 segments."""
+    """Return options for a fast `sru lm fit`: 3 epochs of 20 segments."""
     return [
         f"--data.train_file={texts / 'train.txt'}",
         f"--data.validation_file={texts / 'valid.txt'}",
@@ -35,7 +35,7 @@ def options(tiny_texts: Path, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def fit(options: list[str], tmp_path: Path, one_thread: None) -> Callable[..., Path]:
-    """Train on one thread with `small_options` and more, and return the run folder."""
+    """Train on one thread with `small_options` and further options, and return the run folder."""
 
     def run(name: str, *more: str, status: int = 0) -> Path:
         assert main(["lm", "fit", *options, f"--name={name}", *more]) == status

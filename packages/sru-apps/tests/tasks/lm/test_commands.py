@@ -1,4 +1,4 @@
-"""`sru lm generate` and `sru lm score`, from the command line to what they print."""
+"""`sru lm generate` and `sru lm score`, from the command line to the output."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rows(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_texts_are_the_same_alone_together_and_as_json(model, capsys):
+def test_batching_and_json_change_no_text(model, capsys):
     options = ["--model", model, "--max-tokens", 12, "--seed", 4, "--top-k", 6]
     one = run(capsys, generate, *options, "--prompt", "so it")
     two = run(capsys, generate, *options, "--prompt", "goes")
@@ -66,7 +66,7 @@ def test_texts_are_the_same_alone_together_and_as_json(model, capsys):
     assert [row["finish"] for row in found] == ["length", "length"]
 
 
-def test_samples_have_seeds_of_their_own(model, capsys):
+def test_each_sample_has_its_own_seed(model, capsys):
     options = ["--model", model, "--prompt", "goes", "--max-tokens", 15, "--temperature", 3, "--json"]
     found = rows(run(capsys, generate, *options, "--samples", 2, "--seed", 7))
     assert [row["seed"] for row in found] == [7, 8]
@@ -83,7 +83,7 @@ def test_stop_strings(model, capsys):
     assert cut["text"] == whole["text"][: whole["text"].index(stop)]
 
 
-def test_a_text_that_stops_early_changes_no_other(model, capsys):
+def test_a_text_that_stops_early_does_not_change_the_others(model, capsys):
     options = ["--model", model, "--max-tokens", 30, "--temperature", 4, "--prompt", "so", "--json"]
     stop = rows(run(capsys, generate, *options, "--seed", 1))[0]["text"][9:11]
     options += ["--stop", stop]
@@ -132,7 +132,7 @@ def test_an_unknown_prompt(model, capsys):
         found = run(capsys, generate, *options)
     assert found.startswith("so zé it")
     assert run(capsys, generate, *options, "--allow-unknown") == found
-    if not is_characters:  # Written out, it is the word that it stands for.
+    if not is_characters:  # An explicit <unk> gives no warning.
         assert run(capsys, generate, "--model", model, "--prompt", "so <unk>", "--max-tokens", 1)
 
 
@@ -144,7 +144,7 @@ def test_the_unknown_symbol_can_be_forbidden(model, capsys):
     assert unknown not in run(capsys, generate, *options, "--forbid-unknown")
 
 
-def test_a_byte_order_mark_is_no_part_of_a_prompt(model, capsys, tmp_path, monkeypatch):
+def test_a_byte_order_mark_is_not_part_of_the_prompt(model, capsys, tmp_path, monkeypatch):
     options = ["--model", model, "--max-tokens", 5]
     wanted = run(capsys, generate, *options, "--prompt", "so it")
     (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfso it")
@@ -159,7 +159,7 @@ def test_a_prompt_that_is_too_long(model, capsys, monkeypatch):
     assert error == "sru lm generate: error: standard input is longer than 1,048,576 bytes; shorten it\n"
 
 
-def test_texts_are_made_as_they_are_printed(model, capsys, monkeypatch):
+def test_texts_are_generated_lazily(model, capsys, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no space left")
 
@@ -185,7 +185,7 @@ def test_texts_are_made_as_they_are_printed(model, capsys, monkeypatch):
         (["--repetition-penalty=inf"], "got inf"),
     ],
 )
-def test_numbers_that_nobody_means(capsys, options, message):
+def test_numbers_out_of_range(capsys, options, message):
     with pytest.raises(SystemExit, match="2"):
         main(["lm", generate, "--model", "nowhere", *options])
     assert message in capsys.readouterr().err
@@ -204,12 +204,12 @@ def test_numbers_that_nobody_means(capsys, options, message):
         (["--stop", ""], "a stop string must hold at least one character"),
     ],
 )
-def test_options_out_of_range(capsys, options, message):
+def test_invalid_options(capsys, options, message):
     assert message in fails(capsys, generate, "--model", "nowhere", *options)
 
 
 def oracle(model, lines):
-    """The losses of lines that follow each other, one call of the network for all."""
+    """Return the losses of consecutive lines, from a single call of the network."""
     trained = load_trained(TASK, model)
     tokenizer = trained.tokenizer
     ends = tokenizer.encode("\n") != [tokenizer.unk_id]
@@ -242,7 +242,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
     assert printed[0].split("\t") == ["line", "tokens", "nats", "perplexity", "bits/character", "unknown"]
     assert printed[-1].split("\t")[:2] == ["total", str(total["tokens"])]
     assert len(printed) == 6
-    # However the text comes in blocks, and the model reads in parts.
+    # Neither the blocks of the text nor the chunks of the model change the scores.
     monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", 8)
     monkeypatch.setattr("sru_apps.tasks.lm.scoring._STEPS", 3)
     *again, _ = rows(run(capsys, score, path, "--model", model, "--json"))
@@ -251,7 +251,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.* not in the model's vocabulary")
-def test_the_table_shows_what_is_unknown(model, capsys, tmp_path):
+def test_the_table_counts_unknown_tokens(model, capsys, tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("so it goes\nzé goes\n\nand\tzé")
     unknown = [row["unknown"] for row in rows(run(capsys, score, path, "--model", model, "--json"))]
@@ -262,7 +262,7 @@ def test_the_table_shows_what_is_unknown(model, capsys, tmp_path):
     assert unknown[4] == sum(unknown[:4])
 
 
-def test_what_is_unknown_is_named(model, capsys, tmp_path):
+def test_unknown_tokens_are_named(model, capsys, tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("so it goes\nzé goes\nzé")
     with pytest.warns(UserWarning, match=r"^(words|characters) that are not in .* symbol: ('zé'|'z', 'é')$"):
@@ -291,7 +291,7 @@ def test_score_of_independent_lines(model, capsys, tmp_path, monkeypatch, block)
     assert [row["nll"] for row in found] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
 
 
-def test_score_of_bad_files(model, capsys, tmp_path):
+def test_score_of_invalid_files(model, capsys, tmp_path):
     path = tmp_path / "x.txt"
     assert "no file at" in fails(capsys, score, path, "--model", model)
     path.write_text("")

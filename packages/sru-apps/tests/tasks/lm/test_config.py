@@ -32,22 +32,22 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
         ({"num_heads": 0}, "num_heads must be at least 1, got 0"),
     ],
 )
-def test_values_that_do_not_fit(options, message):
+def test_invalid_values(options, message):
     with pytest.raises(ValueError, match=message):
         LanguageModelConfig(**{"vocab_size": 100, **options})
 
 
-def test_a_size_that_is_none():
+def test_a_size_out_of_range():
     with pytest.raises(ValueError, match=r"hidden_size must be at most 2,147,483,647, got 10{30}$"):
         LanguageModelConfig(vocab_size=9, hidden_size=10**30)
 
 
-def test_through_json():
+def test_json_round_trip():
     config = LanguageModelConfig(vocab_size=100, output="adaptive", cutoffs=(10, 40), encoder="srupp")
     assert LanguageModelConfig(**json.loads(json.dumps(asdict(config)))) == config
 
 
-def test_output_is_projected_where_sharing_needs_it():
+def test_output_is_projected_if_tying_needs_it():
     def projects(**options):
         return LanguageModelConfig(vocab_size=9, embedding_size=4, **options).projects_output
 

@@ -1,4 +1,4 @@
-"""What a `LanguageModelData` gives without a trainer around it."""
+"""`LanguageModelData` without a trainer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_streams_and_windows(tiny_texts: Path) -> None:
     "sizes",
     [{}, {"evaluation_length": 10**6}, {"window": 2}, {"window": 10**6}, {"window": 10**6, "stride": 10**5}],
 )
-def test_sizes_beyond_the_text_take_no_memory(tiny_texts: Path, sizes: dict[str, int]) -> None:
+def test_sizes_beyond_the_text_need_no_memory(tiny_texts: Path, sizes: dict[str, int]) -> None:
     data = make(tiny_texts, evaluation_batch_size=10**5, **sizes)
     batches = list(data.val_dataloader())
     tokens = data.counts("validation").tokens
@@ -61,10 +61,10 @@ def test_sizes_beyond_the_text_take_no_memory(tiny_texts: Path, sizes: dict[str,
     ("unit", "separator", "last"),
     [("words", "<eos>", "<eos>"), ("characters", "\n", "\n"), ("bytes", "\n", "Ċ")],
 )
-def test_documents_end_with_a_token(
+def test_the_document_separator(
     tiny_texts: Path, tmp_path: Path, unit: Any, separator: str, last: str
 ) -> None:
-    """Of the vocabulary, or a text that is one; in streams and windows, in training and after it."""
+    """A token of the vocabulary or its text; in streams and windows, in training and evaluation."""
     folder = str(tmp_path / "prepared")
     data = make(
         tiny_texts, unit=unit, prepared_dir=folder, document_separator=separator, batch_size=2, length=9
@@ -86,13 +86,13 @@ def test_documents_end_with_a_token(
 @pytest.mark.parametrize(
     ("separator", "found"), [("fox dog", "2 tokens"), ("<doc>", "not in it"), ("", "not in it")]
 )
-def test_a_separator_that_is_no_token(tiny_texts: Path, separator: str, found: str) -> None:
+def test_a_separator_that_is_not_a_token(tiny_texts: Path, separator: str, found: str) -> None:
     message = f"^document_separator must be one token of the vocabulary, got '{separator}', which is {found};"
     with pytest.raises(UserError, match=message):
         make(tiny_texts, document_separator=separator)
 
 
-def test_the_text_is_read_back(tiny_texts: Path) -> None:
+def test_ids_decode_to_the_text(tiny_texts: Path) -> None:
     data = make(tiny_texts)
     ids = data.prepared.test.tokens.to(torch.int64).tolist()
     assert data.tokenizer.decode(ids).strip() == (tiny_texts / "test.txt").read_text().strip()
@@ -128,7 +128,7 @@ def test_a_given_tokenizer(tiny_texts: Path, tmp_path: Path) -> None:
         ("lowercase", "with --data.lowercase False", True),
     ],
 )
-def test_a_prepared_folder_has_settled_options(
+def test_a_prepared_folder_fixes_its_options(
     tiny_texts: Path, option: str, prepared: str, given: Any
 ) -> None:
     make(tiny_texts)
@@ -147,7 +147,7 @@ def test_another_vocabulary_is_refused(tiny_texts: Path) -> None:
         data.load_state_dict(state)
 
 
-def test_a_folder_that_does_not_say_its_unit(tiny_texts: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_unit(tiny_texts: Path, tmp_path: Path) -> None:
     corpus = from_files(str(tiny_texts / "train.txt"))
     prepare(corpus, tmp_path / "prepared", tokenizer=ByteTokenizer())
     with pytest.raises(UserError, match=r"does not say what its tokens are; give --data.unit"):
@@ -167,7 +167,7 @@ def test_several_files_compressed_and_json_lines(tiny_texts: Path, tmp_path: Pat
     ):
         data = make(tiny_texts, **options, prepared_dir=str(tmp_path / str(number)))
         assert torch.equal(data.prepared.train.tokens, expected)
-    with pytest.raises(DataError, match=r"b.jsonl:1: .* 'text', got only the fields body; name the one"):
+    with pytest.raises(DataError, match=r"b.jsonl:1: .* 'text', got only the fields body; choose one"):
         make(tiny_texts, train_file=named, prepared_dir=str(tmp_path / "none"))
 
 
@@ -185,7 +185,7 @@ def test_another_encoding(tiny_texts: Path, tmp_path: Path) -> None:
         for encoding in ("cp1252", "utf-8")
     )
     assert torch.equal(ours.prepared.train.tokens, theirs.prepared.train.tokens)
-    with pytest.raises(ValueError, match="encoding must be one that Python knows and that extends ASCII"):
+    with pytest.raises(ValueError, match="encoding must be one that Python supports and that extends ASCII"):
         make(tiny_texts, encoding="utf-7", prepared_dir=str(tmp_path / "none"))
 
 
@@ -198,7 +198,7 @@ def test_another_encoding(tiny_texts: Path, tmp_path: Path) -> None:
         ("*.txt", "files"),
     ],
 )
-def test_the_folder_of_runs_is_named_after_the_files(files: Any, group: str) -> None:
+def test_the_run_folder_is_named_after_the_files(files: Any, group: str) -> None:
     assert LanguageModelData(train_file=files).group == group
 
 
@@ -219,12 +219,12 @@ def test_a_pattern_without_a_match(tmp_path: Path) -> None:
         ({"name": "ptb", "encoding": "cp1252"}, "encoding is for your own files; give --data.train_file"),
     ],
 )
-def test_files_that_are_none(options: dict[str, Any], message: str) -> None:
+def test_invalid_file_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LanguageModelData(**options)
 
 
-def test_a_file_that_goes_with_nothing() -> None:
+def test_a_test_file_needs_a_train_file() -> None:
     with pytest.raises(UserError, match="validation_file and test_file need a train_file"):
         LanguageModelData(name="ptb", test_file="x")
 
@@ -246,7 +246,7 @@ def test_a_file_that_goes_with_nothing() -> None:
         ),
     ],
 )
-def test_a_text_of_which_nothing_can_be_made(
+def test_texts_that_cannot_be_prepared(
     tmp_path: Path, content: bytes, options: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "x.txt").write_bytes(content)
@@ -257,7 +257,7 @@ def test_a_text_of_which_nothing_can_be_made(
         ).train_dataloader()
 
 
-def test_nothing_is_read_before_it_is_set_up(tmp_path: Path) -> None:
+def test_nothing_is_read_before_prepare_data(tmp_path: Path) -> None:
     data = LanguageModelData(train_file=str(tmp_path / "none.txt"), unit="words")
     assert data.tokenizer is None
     with pytest.raises(DataError, match=r"none\.txt"):

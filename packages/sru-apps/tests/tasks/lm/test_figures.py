@@ -28,7 +28,7 @@ def test_subwords_without_counts():
     assert "word_perplexity" not in figures("subwords", 200.0, 100)
 
 
-def test_a_hopeless_model_has_an_infinite_perplexity():
+def test_perplexity_overflows_to_infinity():
     assert figures("words", 1e6, 1)["perplexity"] == math.inf
     assert math.isnan(figures("words", 0.0, 0)["loss"])
 

@@ -1,4 +1,4 @@
-"""What `sru lm fit`, `validate`, `test` and `prepare` leave behind, and what they refuse."""
+"""`sru lm fit`, `validate`, `test` and `prepare`: their results and their errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_fit_leaves_everything_in_the_run_folder(
     state = read_checkpoint(run / "checkpoints/best.ckpt")["state_dict"]
     torch.testing.assert_close(network.state_dict()["output.bias"], state["network.output.bias"])
 
-    # The commands that evaluate find the same figures, and a window as long as the text changes none.
+    # Evaluation gives the same figures, as does a window as long as the text.
     assert main(["lm", "test", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["perplexity"] == pytest.approx(summary["test"]["perplexity"])
@@ -78,14 +78,16 @@ def test_fit_leaves_everything_in_the_run_folder(
     assert "the encoder 'sru' has no option memory_length, which belongs to srupp" in capsys.readouterr().err
 
 
-def test_a_longer_memory_in_the_test(fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_with_a_longer_memory(
+    fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     run = fit("one", QUICK, "--model.encoder=srupp", "--model.memory_length=2")
     capsys.readouterr()
     best = run / "checkpoints/best.ckpt"
     checkpoint = read_checkpoint(best)
     for name, weight in checkpoint["state_dict"].items():
         if name.endswith("alpha"):
-            weight.fill_(1.0)  # So short a training leaves the attention without weight.
+            weight.fill_(1.0)  # After so little training, attention would have almost no effect.
     torch.save(checkpoint, best)
 
     def loss(*options: str) -> float:
@@ -161,7 +163,7 @@ def test_prepared_folder_alone(
         (["--data.min_count=3"], "got one prepared from min_count = 1 (now 3)"),
     ],
 )
-def test_refused_values_are_one_line_and_leave_nothing(
+def test_errors_are_one_line_and_leave_no_run(
     more: list[str], message: str, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["lm", "prepare", *(option for option in options if option.startswith("--data."))]) == 0
@@ -180,7 +182,7 @@ def test_refused_values_are_one_line_and_leave_nothing(
         (b"some words\n" * 40 + b"\xff\n", "got the byte 0xff at byte 440"),
     ],
 )
-def test_texts_that_are_none(
+def test_invalid_texts(
     content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "text.txt"
@@ -199,7 +201,7 @@ def test_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no text chosen; give --recipe, --data.train_file, or --data.name (ptb" in capsys.readouterr().err
 
 
-def test_resumed_as_another_run(
+def test_resuming_with_other_settings(
     fit: Callable[..., Path], options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = fit("one", QUICK, "--trainer.max_steps=3", "--data.random_lengths=true")
@@ -213,7 +215,7 @@ def test_resumed_as_another_run(
         assert main(["lm", "fit", f"--resume={run}", *more]) == 1
         assert message in capsys.readouterr().err
 
-    # The same files with other words: the numbers would mean other ones.
+    # The same files with other words, so that the ids would mean other words.
     texts = tmp_path / "texts"
     texts.mkdir()
     moved = []
@@ -246,7 +248,7 @@ def test_test_without_a_test_text(
     assert main(["lm", "test", str(run)]) == 1
     assert "train has no test split; give --data.test_file" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "prepared")
-    assert main(["lm", "validate", str(run)]) == 0, "the token files are made again"
+    assert main(["lm", "validate", str(run)]) == 0, "missing token files must be prepared again"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_test_without_a_test_text(
         (["fit", "--optimizer.name=lion"], "lion"),
     ],
 )
-def test_wrong_options_name_the_right_ones(
+def test_misspelled_options_suggest_the_right_ones(
     args: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -1,4 +1,4 @@
-"""A model comes back from its export and from a checkpoint as it was; what is wrong is named."""
+"""Loading a model from its export or a checkpoint, and the errors of damaged files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def exported(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["export", "checkpoint"])
-def test_another_memory(tmp_path, form):
+def test_another_memory_length(tmp_path, form):
     network = build(encoder="srupp", projection_size=2, memory_length=2)
     for weight in network.parameters():
         torch.nn.init.normal_(weight)
@@ -77,7 +77,7 @@ def test_another_memory(tmp_path, form):
     assert not torch.allclose(found(ids)[0], load_trained(TASK, path).network(ids)[0])
 
 
-def test_a_memory_that_is_none(exported):
+def test_memory_length_needs_srupp(exported):
     with pytest.raises(
         UserError, match=r"^the encoder 'sru' has no option memory_length, which belongs to sru"
     ):
@@ -86,7 +86,7 @@ def test_a_memory_that_is_none(exported):
 
 @pytest.mark.parametrize("options", KINDS)
 @pytest.mark.parametrize("form", ["export", "checkpoint"])
-def test_there_and_back(tmp_path, options, form):
+def test_round_trip(tmp_path, options, form):
     network = build(**options)
     path = tmp_path / "x"
     if form == "export":
@@ -102,7 +102,7 @@ def test_there_and_back(tmp_path, options, form):
         assert loaded.network.output.weights[1] is loaded.network.embedding.embeddings[1].weight
 
 
-def test_a_run_folder_stands_for_its_export_and_without_one_for_its_best_checkpoint(tmp_path):
+def test_a_run_folder_loads_its_export_or_else_its_best_checkpoint(tmp_path):
     (tmp_path / "config.yaml").write_text("")
     (tmp_path / "checkpoints").mkdir()
     torch.save(checkpoint_of(build()), tmp_path / "checkpoints/best.ckpt")
@@ -111,7 +111,7 @@ def test_a_run_folder_stands_for_its_export_and_without_one_for_its_best_checkpo
     assert load_trained(TASK, tmp_path).network.config.embedding_size == 3
 
 
-def test_a_tokenizer_of_subwords_replaces_another_one(exported):
+def test_a_subword_tokenizer_replaces_another_one(exported):
     subwords = SubwordTokenizer.train(["some words of a small text, and more of them"] * 5, vocab_size=20)
     export(exported, build(vocab_size=len(subwords)), subwords)
     assert not (exported / "tokenizer.json").exists()
@@ -136,7 +136,7 @@ def test_another_task(tmp_path, exported):
         load_trained(TASK, tmp_path / "x.ckpt")
 
 
-def test_nothing_there(tmp_path):
+def test_no_model(tmp_path):
     with pytest.raises(UserError, match=r"no model at .*/none; give a run folder"):
         load_trained(TASK, tmp_path / "none")
     with pytest.raises(UserError, match=r"is not an exported model: config.json is missing"):
@@ -151,7 +151,7 @@ def test_nothing_there(tmp_path):
         ({"depth": 2}, "TypeError"),
     ],
 )
-def test_config_that_does_not_fit(exported, change, reason):
+def test_a_config_that_does_not_match_the_weights(exported, change, reason):
     config = json.loads((exported / "config.json").read_text())
     config["model"].update(change)
     (exported / "config.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""The language model reads a text in pieces as it would read it whole, and scores it as its logits say."""
+"""The language model: pieces and steps equal the whole, and the loss matches the logits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build(encoder="sru", **options):
 
 @pytest.mark.parametrize("encoder", NAMES)
 @pytest.mark.parametrize("training", [False, True])
-def test_pieces_steps_and_reading_equal_the_whole(encoder, training, monkeypatch):
+def test_pieces_steps_and_read_equal_the_whole(encoder, training, monkeypatch):
     monkeypatch.setattr("sru_apps.tasks.lm.model._READ_AT_ONCE", 2)
     model = build(encoder).double().train(training)
     ids = torch.randint(11, (9, 3))
@@ -46,7 +46,7 @@ def test_pieces_steps_and_reading_equal_the_whole(encoder, training, monkeypatch
 
 @pytest.mark.parametrize("encoder", NAMES)
 @pytest.mark.parametrize("options", KINDS)
-def test_loss_is_that_of_the_logits(encoder, options):
+def test_the_loss_equals_cross_entropy_of_the_logits(encoder, options):
     model = build(encoder, **options).double()
     ids, targets = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
     targets[2, 1] = IGNORE
@@ -94,7 +94,7 @@ def test_initial_weights():
     assert (model.output.bias == 0).all()
 
 
-def test_weights_start_as_in_pytorch_unless_they_are_shared():
+def test_weights_are_initialized_as_in_pytorch_unless_tied():
     model = build()
     assert model.embedding.weight.abs().max() > 1
     assert model.output.bias.abs().min() > 0

@@ -1,4 +1,4 @@
-"""Training carries the state within an epoch, and measures the whole text in the unit's figure."""
+"""Training carries the state within an epoch, and evaluation scores the whole text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fit(module: LanguageModelModule, ids: torch.Tensor, **options: Any) -> light
     return trainer
 
 
-def test_the_state_is_carried_within_an_epoch_only():
+def test_the_state_is_carried_only_within_an_epoch():
     seen = []
     module = make()
     module.network.encoder.register_forward_pre_hook(
@@ -57,7 +57,7 @@ def test_the_state_is_carried_within_an_epoch_only():
     assert seen == [True, False, False] * 2
 
 
-def test_gradients_end_where_a_segment_begins():
+def test_gradients_stop_at_segment_boundaries():
     module = make()
     trainer = make_trainer(max_epochs=1)
     carried = []
@@ -119,8 +119,8 @@ def test_every_token_is_scored_once(loader: str):
 
 @pytest.mark.parametrize("encoder", ["sru", "srupp", "lstm"])
 @pytest.mark.parametrize("length", [4, 30])
-def test_what_stands_before_a_document_counts_for_nothing(encoder: str, length: int):
-    """Each token but the first of a document is scored as in that document alone, in any segments."""
+def test_documents_are_independent(encoder: str, length: int):
+    """After its first token, a document is scored as if it were alone, whatever the segments."""
     module, separator = make(encoder=encoder).eval(), 6
     documents = [torch.cat([torch.randint(6, (size,)), torch.tensor([separator])]) for size in (5, 0, 1, 9)]
     text = torch.cat(documents)
@@ -131,7 +131,7 @@ def test_what_stands_before_a_document_counts_for_nothing(encoder: str, length: 
             found.append(nll)
         losses = torch.cat([torch.zeros(1, 1), *found]).split([len(document) for document in documents])
         for document, loss in zip(documents, losses, strict=True):
-            if len(document) == 1:  # its only token is the first
+            if len(document) == 1:  # no token after the first
                 continue
             alone, _ = module.network.loss(document[:-1, None], document[1:, None])
             torch.testing.assert_close(loss[1:], alone)
@@ -160,7 +160,7 @@ def test_training_learns_a_repeating_text():
     assert trainer.callback_metrics["validation_bits_per_character"] < 0.3
 
 
-def test_a_longer_segment_weighs_more_where_lengths_are_random():
+def test_the_loss_is_scaled_by_segment_length_if_lengths_are_random():
     config = LanguageModelConfig(vocab_size=7, embedding_size=4, hidden_size=5)
     torch.manual_seed(0)
     module = LanguageModelModule(config, nominal_length=10)
@@ -183,7 +183,7 @@ def test_padding_changes_no_loss():
     assert nothing == 0
 
 
-def test_hyper_parameters_are_plain_and_build_the_same_module():
+def test_hyper_parameters_are_plain_values_that_rebuild_the_module():
     module = make(name="sgd", momentum=0.5)
     again = LanguageModelModule(**module.hparams)
     assert (again.config, again.optimizer, again.unit) == (module.config, module.optimizer, "characters")
@@ -194,7 +194,9 @@ def test_hyper_parameters_are_plain_and_build_the_same_module():
     ("precision", "clip", "fused"),
     [("32-true", 1.0, True), ("bf16-mixed", None, True), ("bf16-mixed", 1.0, None)],
 )
-def test_fused_unless_lightning_could_not_clip(precision: Any, clip: float | None, fused: bool | None):
+def test_the_optimizer_is_fused_unless_lightning_cannot_clip(
+    precision: Any, clip: float | None, fused: bool | None
+):
     module = make()
     trainer = fit(module, torch.randint(7, (31,)), max_epochs=1, precision=precision, gradient_clip_val=clip)
     assert trainer.optimizers[0].defaults["fused"] is fused

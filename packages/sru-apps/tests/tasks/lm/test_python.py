@@ -1,4 +1,4 @@
-"""A trained language model used from Python writes and scores as the command does."""
+"""A trained language model in Python generates and scores like the command."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_generate_is_what_the_command_prints(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_equals_the_commands_output(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["--prompt=the quick", "--seed=3", "--max-tokens=12", "--top-k=4", "--stop=jumps"]
     assert main(["lm", "generate", f"--model={model}", *args]) == 0
     trained = sru_apps.load(model)
@@ -41,7 +41,7 @@ def test_generate_is_what_the_command_prints(model: Path, capsys: pytest.Capture
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("independent", [True, False])
-def test_scores_are_those_of_the_command(
+def test_scores_equal_the_commands_output(
     model: Path, tmp_path: Path, independent: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.txt").write_text(TEXT)
@@ -52,8 +52,8 @@ def test_scores_are_those_of_the_command(
     assert [(score.tokens, score.nll) for score in found] == [(row["tokens"], row["nll"]) for row in rows]
 
 
-def test_a_document_counts_for_nothing_in_the_next(model: Path) -> None:
-    """The first token of a document is still predicted from the one before, as in training."""
+def test_scored_documents_are_independent(model: Path) -> None:
+    """The first token of a document is still predicted from the previous document, as in training."""
     config = json.loads((model / "config.json").read_text())
     separator = sru_apps.load(model).tokenizer.encode("\n")[0]
     lines = ["jumps the\n", "\n", "quick\n", "the fox\n"]
@@ -70,14 +70,14 @@ def test_a_document_counts_for_nothing_in_the_next(model: Path) -> None:
 
 
 @pytest.mark.parametrize("separator", [-1, 99, "<eos>", True])
-def test_a_separator_that_is_no_symbol(model: Path, separator: object) -> None:
+def test_an_invalid_separator(model: Path, separator: object) -> None:
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "separator": separator}))
     with pytest.raises(UserError, match="separator must be the number of a symbol, below 7"):
         sru_apps.load(model)
 
 
-def test_what_is_refused(model: Path) -> None:
+def test_errors(model: Path) -> None:
     trained = sru_apps.load(model)
     with pytest.raises(ValueError, match="max_tokens must be at least 0, got -1"):
         trained.generate("the", max_tokens=-1)

@@ -14,8 +14,8 @@ from sru_apps.train.module import count_parameters
 from sru_apps.train.options import recipe_names, recipe_path
 from sru_data.datasets import language_modelling
 
-# The text, its vocabulary with padding and unknown, and the parameters: published where the paper says so,
-# else those that recipes to be compared have in common.
+# The text, the size of its vocabulary including padding and unknown, and the parameters: those of the paper
+# if published, otherwise those shared by the compared recipes.
 RECIPES = {
     "quick": ("python-help", 105, 304_000),
     "tiny-shakespeare": ("tiny-shakespeare", 67, 1_564_000),
@@ -40,13 +40,13 @@ UNITS = {
     "tiny-shakespeare": "characters",
     "enwik8": "bytes",
 }
-# What the encoders of a comparison may differ by.
+# The options in which compared recipes may differ.
 OWN = ("encoder", "hidden_size", "projection_size", "layer_norm", "memory_length")
 
 
 @cache
 def build(name: str) -> Fit:
-    """Build all but the data, with weights that take no memory."""
+    """Build a recipe on the meta device, without its data."""
     text, vocab_size, _ = RECIPES[name]
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(LanguageModelData, "tokenizer", range(vocab_size), raising=False)
@@ -62,7 +62,7 @@ def test_every_recipe_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
+def test_every_recipe_builds_a_model_of_the_expected_size(name: str) -> None:
     job = build(name)
     text, _, parameters = RECIPES[name]
     assert job.data.hparams["name"] == text
@@ -72,7 +72,7 @@ def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_says_what_was_measured(name: str) -> None:
+def test_every_recipe_states_its_measurements(name: str) -> None:
     content = recipe_path(TASK, name).read_text(encoding="utf-8")
     assert "# Measured here: " in content
     assert "# Published: " in content
@@ -85,7 +85,7 @@ def test_every_recipe_says_what_was_measured(name: str) -> None:
         ("enwik8-small-sru", "enwik8-small-srupp", "enwik8-small-lstm"),
     ],
 )
-def test_recipes_to_compare_differ_in_the_encoder_and_its_learning_rate_only(names: tuple[str, ...]) -> None:
+def test_compared_recipes_differ_only_in_the_encoder_and_learning_rate(names: tuple[str, ...]) -> None:
     built = [build(name) for name in names]
     settings = []
     for job in built:
@@ -112,7 +112,7 @@ def test_published_settings_of_the_penn_treebank(name: str, layers: int, size: i
     config, optimizer = job.module.config, job.module.optimizer
     assert (config.num_layers, config.hidden_size, config.embedding_size) == (layers, size, size)
     assert tuple(job.data.hparams[name] for name in ("batch_size", "length")) == (32, 35)
-    # The published loss is a sum over the steps of a segment, ours the mean.
+    # The published loss is the sum over the steps of a segment; ours is the mean.
     assert optimizer.lr == 1.0 * 35
     assert job.trainer.gradient_clip_val == pytest.approx(5 / 35, rel=1e-4)
     assert optimizer.lr * optimizer.weight_decay == pytest.approx(1e-5, rel=1e-3)

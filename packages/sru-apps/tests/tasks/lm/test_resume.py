@@ -1,4 +1,4 @@
-"""A run that was stopped reaches the weights of one that was not."""
+"""A stopped and resumed run reaches the weights of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def figures(run: Path) -> list[dict[str, str]]:
     ]
 
 
-def test_killed_run_continues_as_if_undisturbed(
+def test_a_killed_run_resumes_exactly(
     fit: Callable[..., Path],
     options: list[str],
     assert_same: Callable[[Path, Path], None],
@@ -65,7 +65,7 @@ def test_killed_run_continues_as_if_undisturbed(
     resume(killed)
     assert_same(killed, undisturbed)
     last = read_checkpoint(killed / "checkpoints/last.ckpt")["optimizer_states"][0]["param_groups"][0]
-    assert last["lr"] == pytest.approx(0.01 * 0.5**2), "halved in the second epoch and in the third"
+    assert last["lr"] == pytest.approx(0.01 * 0.5**2), "halved in the second and the third epoch"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_killed_run_continues_as_if_undisturbed(
     ],
     ids=["memory and documents", "plateau", "bf16 and max_steps"],
 )
-def test_interrupted_run_continues_at_the_same_place(
+def test_an_interrupted_run_resumes_exactly(
     fit: Callable[..., Path],
     more: list[str],
     step: int,

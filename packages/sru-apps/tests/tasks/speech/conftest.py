@@ -14,11 +14,11 @@ from sru_apps.cli import main
 FEATURES = 13
 TEXTS = ["A", "B A", "AB", "BA A", "B", "AA B", "ABBA", "B B"]
 HASTY = "ABBAABBA"
-"""Spoken so fast that a model which halves the frames cannot spell it."""
+"""Spoken too fast for a model with subsampling by 2."""
 
 
 def spoken(text: str, seed: int) -> Tensor:
-    """Frames that sound like a text: six for each letter and four for each pause, or two if it is hasty."""
+    """Return frames for a text: six per letter and four per pause, or two per letter for `HASTY`."""
     generator = torch.Generator().manual_seed(seed)
     sounds = torch.randn(3, FEATURES, generator=torch.Generator().manual_seed(0))
     numbers = [2, 2]
@@ -30,7 +30,7 @@ def spoken(text: str, seed: int) -> Tensor:
 
 
 def write_mfc(path: Path, frames: Tensor) -> Path:
-    """Write a file of features as Sphinx does."""
+    """Write a Sphinx feature file."""
     values = frames.flatten().tolist()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(struct.pack(f">i{len(values)}f", len(values), *values))
@@ -38,7 +38,7 @@ def write_mfc(path: Path, frames: Tensor) -> Path:
 
 
 def write_an4(folder: Path, texts: dict[str, list[str]], *, speakers: int = 3) -> Path:
-    """Write a data folder with an AN4 of a few utterances."""
+    """Write a data folder with a tiny AN4."""
     home = folder / "speech" / "an4_mfc"
     (home / "etc").mkdir(parents=True)
     for part, spelled in texts.items():
@@ -53,13 +53,13 @@ def write_an4(folder: Path, texts: dict[str, list[str]], *, speakers: int = 3) -
 
 @pytest.fixture(scope="session")
 def an4(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with 27 training and 4 test utterances; to read only."""
+    """A read-only data folder with 27 training and 4 test utterances."""
     texts = {"train": [*TEXTS * 3, *[HASTY] * 3], "test": TEXTS[:4]}
     return write_an4(tmp_path_factory.mktemp("speech"), texts)
 
 
 def small_options(data: Path, work: Path) -> list[str]:
-    """Options that make `sru speech fit` a matter of a second: 2 epochs of 4 steps."""
+    """Return options for a fast `sru speech fit`: 2 epochs of 4 steps."""
     return [
         "--data.name=an4",
         f"--data-dir={data}",
@@ -103,7 +103,7 @@ def trained(_trained_speech: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mfc(tmp_path: Path) -> Callable[..., Path]:
-    """Write an utterance as a file of features."""
+    """Write an utterance as a feature file."""
 
     def write(text: str, *, seed: int = 0, name: str | None = None) -> Path:
         return write_mfc(tmp_path / f"{name or text}.mfc", spoken(text, seed))

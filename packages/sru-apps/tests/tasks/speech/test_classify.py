@@ -1,4 +1,4 @@
-"""One label per clip: spoken digits of a speaker who was held out."""
+"""One label per clip: spoken digits of a held-out speaker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with two digits, each a tone, by three speakers; to read only."""
+    """A read-only data folder with two digits, each a tone, by three speakers."""
     folder = tmp_path_factory.mktemp("fsdd")
     (folder / "speech/fsdd").mkdir(parents=True)
     time = torch.arange(RATE // 5) / RATE
@@ -38,9 +38,7 @@ def fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_digits_of_a_speaker_who_was_held_out(
-    fsdd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_digits_of_a_held_out_speaker(fsdd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = [
         "--recipe=fsdd",
         "--held-out=bo",
@@ -49,7 +47,7 @@ def test_digits_of_a_speaker_who_was_held_out(
         f"--runs-dir={tmp_path / 'runs'}",
         "--name=first",
         "--data.batch_size=4",
-        # Of a steady tone, normalisation by its own mean leaves nothing.
+        # Normalisation per utterance would remove a steady tone.
         "--data.normalization=global",
         "--optimizer.average=null",
         "--model.hidden_size=8",
@@ -64,7 +62,7 @@ def test_digits_of_a_speaker_who_was_held_out(
     assert "train 16 (0.00 h), validation 4 (0.00 h), test 10 (0.00 h); 2 labels" in shown
     run = tmp_path / "runs/speech/fsdd/first"
     summary = json.loads((run / "summary.json").read_text())
-    # The tones are far apart.
+    # The tones are easy to tell apart.
     assert summary["test"]["accuracy"] == 1
     assert summary["test"]["error_rate"] == 0
     confusion = json.loads((run / "figures/confusion.json").read_text())
@@ -87,7 +85,7 @@ def test_digits_of_a_speaker_who_was_held_out(
         assert message in capsys.readouterr().err
 
 
-def test_labels_that_training_lacks_are_refused(
+def test_labels_missing_from_training_are_refused(
     fsdd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data/speech/fsdd"

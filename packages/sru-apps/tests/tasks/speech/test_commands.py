@@ -1,4 +1,4 @@
-"""`sru speech`: training, figures, transcripts of files and streams, and what is said of bad input."""
+"""`sru speech`: training, evaluation, transcripts of files and streams, and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return line
 
 
-def test_a_fit_tests_and_exports_its_best_epoch(trained: Path) -> None:
+def test_fit_tests_and_exports_the_best_epoch(trained: Path) -> None:
     summary = json.loads((trained / "summary.json").read_text())
     assert {"loss", "wer", "cer"} <= summary["test"].keys()
     assert summary["test_wer"] == summary["test"]["wer"]
@@ -61,7 +61,7 @@ def test_a_fit_tests_and_exports_its_best_epoch(trained: Path) -> None:
     assert "test1: " in alignments
 
 
-def test_the_loss_is_that_of_all_symbols_of_utterances_that_are_long_enough(trained: Path) -> None:
+def test_the_loss_is_averaged_over_the_symbols_of_utterances_that_are_long_enough(trained: Path) -> None:
     settings = read_checkpoint(trained / "checkpoints/best.ckpt")["datamodule_hyper_parameters"]
     data, model = SpeechData(**settings), sru_apps.load(trained)
     data.setup("fit")
@@ -79,7 +79,7 @@ def test_the_loss_is_that_of_all_symbols_of_utterances_that_are_long_enough(trai
     assert summary["validation"]["loss"] == pytest.approx(nats / symbols, rel=1e-5)
 
 
-def test_figures_of_a_checkpoint_with_another_decoding(
+def test_evaluation_with_other_decoding_options(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     greedy = json.loads(run(capsys, "test", trained, "--json"))
@@ -118,7 +118,7 @@ def test_transcripts_of_files(
         assert f"pieces of {1000 * float(piece):.0f} ms: text after" in shown.err
 
 
-def test_a_stream_of_samples_that_are_too_large_is_refused(
+def test_a_stream_with_too_large_samples_is_refused(
     trained: Path, mfc: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     def accept(*_: object) -> Tensor:
@@ -144,7 +144,7 @@ def test_a_stream_of_samples_that_are_too_large_is_refused(
         (["x.mfc", "--beam", "4", "--lm-weight", "-1"], "lm_weight must be at least 0, got -1.0"),
     ],
 )
-def test_wrong_command_lines_are_refused(
+def test_invalid_transcribe_options(
     trained: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
 ) -> None:
     assert message in refused(capsys, "transcribe", "--model", trained, *args)
@@ -172,10 +172,10 @@ def test_wrong_command_lines_are_refused(
         (["--num-cepstra=20"], "--data.num_cepstra is for mfcc; leave it out, or give --data.features mfcc"),
         (["--vtlp=0.6"], "vtlp must be 0 to 0.5, got 0.6"),
         (["--lm=x.lm"], "x.lm: expected a text file, got no such file"),
-        (["--unit=subwords"], "vocab_size is for subwords, which need it"),
+        (["--unit=subwords"], "vocab_size is required for subwords and only for them"),
     ],
 )
-def test_wrong_data_are_refused(
+def test_invalid_data_options(
     options: list[str], capsys: pytest.CaptureFixture[str], args: list[str], message: str
 ) -> None:
     assert message in refused(capsys, "fit", *options, *args)
@@ -190,7 +190,7 @@ def test_prepare_describes_the_utterances(options: list[str], capsys: pytest.Cap
     assert left_out in shown
 
 
-def test_raw_samples_come_in_whole_ones_whatever_the_pieces() -> None:
+def test_raw_samples_are_whole_for_any_piece_size() -> None:
     numbers = torch.arange(-300, 300, dtype=torch.int16)
     content = numbers.numpy().tobytes()
 
@@ -230,13 +230,13 @@ def test_the_microphone_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     assert opened == {"samplerate": 8000, "channels": 1, "dtype": "float32", "closed": True}
 
 
-def test_without_sounddevice_there_is_no_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sounddevice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UserError, match=r"sounddevice, which cannot be imported; run `pip install"):
         next(microphone(8000, 800))
 
 
-def test_without_jiwer_there_are_no_error_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_jiwer(monkeypatch: pytest.MonkeyPatch) -> None:
     from sru_apps.tasks.speech.metrics import count_errors
 
     monkeypatch.setitem(sys.modules, "jiwer", None)

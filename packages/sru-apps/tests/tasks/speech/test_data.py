@@ -1,4 +1,4 @@
-"""Which utterances are read, from one's own files and from published sets, and what is said of bad ones."""
+"""Utterances from your own files and from published sets, and the handling of invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def data(folder: Path, **options: Any) -> SpeechData:
 
 @pytest.fixture
 def manifest(mfc: Callable[..., Path], tmp_path: Path) -> Callable[[str, list[str]], str]:
-    """Write utterances and a list of them."""
+    """Write utterances and a manifest."""
 
     def write(name: str, texts: list[str]) -> str:
         files = [mfc(text, seed=number, name=f"{name}-{number}") for number, text in enumerate(texts)]
@@ -44,9 +44,7 @@ def manifest(mfc: Callable[..., Path], tmp_path: Path) -> Callable[[str, list[st
     return write
 
 
-def test_a_tenth_of_your_own_utterances_validates_and_another_tests(
-    tmp_path: Path, manifest: Callable[[str, list[str]], str]
-) -> None:
+def test_own_utterances_are_split(tmp_path: Path, manifest: Callable[[str, list[str]], str]) -> None:
     file = manifest("mine", ["A B", "BA"] * 10)
     found = data(tmp_path, train_file=file)
     assert found.group == "mine"
@@ -61,7 +59,7 @@ def test_a_tenth_of_your_own_utterances_validates_and_another_tests(
     assert len({name for part in ids for name in part}) == 20
 
 
-def test_parts_of_their_own_are_kept_whole(tmp_path: Path, manifest: Callable[[str, list[str]], str]) -> None:
+def test_given_parts_are_not_split(tmp_path: Path, manifest: Callable[[str, list[str]], str]) -> None:
     files = {
         f"{part}_file": manifest(part, ["A B"] * count) for part, count in (("train", 3), ("validation", 2))
     }
@@ -71,7 +69,7 @@ def test_parts_of_their_own_are_kept_whole(tmp_path: Path, manifest: Callable[[s
         found.test_dataloader()
 
 
-def test_speakers_are_held_out_where_there_are_enough_of_them() -> None:
+def test_speakers_are_held_out_if_there_are_enough() -> None:
     utterances = [Utterance(str(n), f"{n}.wav", speaker=f"s{n % 10}") for n in range(40)]
     others, chosen = hold_out(utterances, seed=1)
     assert not {u.speaker for u in others} & {u.speaker for u in chosen}
@@ -85,9 +83,7 @@ def test_speakers_are_held_out_where_there_are_enough_of_them() -> None:
         hold_out(utterances[:1], seed=0)
 
 
-def test_symbols_outside_the_alphabet_are_refused_or_unknown(
-    tmp_path: Path, write_an4: Callable[..., Path]
-) -> None:
+def test_symbols_outside_the_alphabet(tmp_path: Path, write_an4: Callable[..., Path]) -> None:
     write_an4(tmp_path, {"train": ["A B", "BA", "AB"] * 2, "test": ["AC", "B", "D A"]})
     options = {"name": "an4", "data_dir": str(tmp_path)}
     with pytest.raises(
@@ -98,7 +94,7 @@ def test_symbols_outside_the_alphabet_are_refused_or_unknown(
     assert found.parts["test"][0].targets.tolist().count(found.tokenizer.unk_id) == 1
 
 
-def test_short_utterances_are_left_out_of_training_alone(an4: Path, tmp_path: Path) -> None:
+def test_short_utterances_are_left_out_only_of_training(an4: Path, tmp_path: Path) -> None:
     found = data(tmp_path, name="an4", data_dir=str(an4), subsampling=2)
     texts = Counter(
         found.transcript(part, found.parts[part][place].index)
@@ -110,12 +106,12 @@ def test_short_utterances_are_left_out_of_training_alone(an4: Path, tmp_path: Pa
     assert line in found.opening()
 
 
-def test_utterances_that_cannot_be_read_are_refused_or_left_out(
+def test_unreadable_utterances_are_refused_or_left_out(
     tmp_path: Path, manifest: Callable[[str, list[str]], str]
 ) -> None:
     file = manifest("mine", ["A B", "BA"] * 10)
     (tmp_path / "mine-3.mfc").write_bytes(b"")
-    with pytest.raises(DataError, match=r"mine-3.mfc: expected a big-endian number of values"):
+    with pytest.raises(DataError, match=r"mine-3.mfc: expected a big-endian count"):
         data(tmp_path, train_file=file)
     found = data(tmp_path, train_file=file, on_unreadable="skip")
     assert sum(len(part) for part in found.parts.values()) == 19
@@ -123,9 +119,7 @@ def test_utterances_that_cannot_be_read_are_refused_or_left_out(
     assert "cannot be used, such as" in found.opening()
 
 
-def test_missing_files_are_listed_all_at_once(
-    tmp_path: Path, manifest: Callable[[str, list[str]], str]
-) -> None:
+def test_all_missing_files_are_listed(tmp_path: Path, manifest: Callable[[str, list[str]], str]) -> None:
     file = manifest("mine", ["A B", "BA"] * 3)
     for number in (1, 4):
         (tmp_path / f"mine-{number}.mfc").unlink()
@@ -133,7 +127,7 @@ def test_missing_files_are_listed_all_at_once(
         data(tmp_path, train_file=file)
 
 
-def test_batches_are_padded_and_short_ones_come_first(an4: Path, tmp_path: Path) -> None:
+def test_batches_are_padded_and_sorted_in_the_first_epoch(an4: Path, tmp_path: Path) -> None:
     found = data(tmp_path, name="an4", data_dir=str(an4), batch_size=4, shortest_first=1)
     batches = list(found.train_dataloader())
     lengths = [batch.features.shape[0] for batch in batches]
@@ -150,7 +144,7 @@ def test_batches_are_padded_and_short_ones_come_first(an4: Path, tmp_path: Path)
             assert batch.mask is None or bool(batch.mask[len(frames) :, column].all())
 
 
-def test_each_epoch_draws_a_speed_for_each_utterance_whatever_was_drawn_before() -> None:
+def test_the_speed_depends_only_on_epoch_utterance_and_seed() -> None:
     class Part(list[int]):
         lengths = torch.full((40,), 9)
 
@@ -174,9 +168,9 @@ def test_each_epoch_draws_a_speed_for_each_utterance_whatever_was_drawn_before()
     assert first != epoch(1, range(40), seed=1)
 
 
-def test_each_epoch_warps_the_frequencies_of_each_utterance_by_another_factor() -> None:
+def test_each_epoch_warps_each_utterance_by_another_factor() -> None:
     config = FeatureConfig(num_bins=40, sample_rate=8000)
-    # Each filter holds its own frequency, in units of that of the fifth.
+    # The value of each filter is its centre frequency relative to the fifth filter's.
     mels = torch.arange(1, 41) * (1127 * math.log1p(4000 / 700) / 41)
     frame = torch.expm1(mels / 1127) / torch.expm1(mels[4] / 1127)
 
@@ -202,9 +196,7 @@ def test_each_epoch_warps_the_frequencies_of_each_utterance_by_another_factor() 
     torch.testing.assert_close(examples[3].features, frame.repeat(9, 1), rtol=0, atol=0)
 
 
-def test_utterances_normalised_by_themselves_are_those_of_the_trained_model(
-    an4: Path, tmp_path: Path
-) -> None:
+def test_per_utterance_normalisation_equals_that_of_the_trained_model(an4: Path, tmp_path: Path) -> None:
     options = {"name": "an4", "data_dir": str(an4), "prepared_dir": str(tmp_path / "prepared")}
     found = data(tmp_path, **options, normalization="utterance")
     for part in ("train", "test"):

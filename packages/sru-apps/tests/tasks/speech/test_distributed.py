@@ -1,4 +1,4 @@
-"""Two processes train as one does that adds up the gradients of two batches."""
+"""Two processes train like one process that accumulates the gradients of two batches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ pytest.importorskip("jiwer", reason="error rates are computed by jiwer")
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_are_one_with_twice_the_batches(
+def test_two_processes_equal_one_with_two_batches_per_step(
     options: list[str], tmp_path: Path, forked: Forked
 ) -> None:
-    # Each process draws its own masks.
+    # No masks and no dropout, since each process samples its own.
     common = ["speech", "fit", *options, "--model.time_masks=0", "--model.dropout=0"]
     assert main([*common, "--trainer.accumulate_grad_batches=2", "--name=one"]) == 0
     two = [*common, "--trainer.strategy=ddp", "--trainer.devices=2", "--name=two"]
@@ -34,4 +34,4 @@ def test_two_processes_are_one_with_twice_the_batches(
     for part in ("validation", "test"):
         assert figures[1][part] == pytest.approx(figures[0][part], rel=1e-4)
     shown = [(tmp_path / str(rank)).read_text().count("an4 sru: test WER") for rank in (0, 1)]
-    assert shown == [1, 0], "only one process may sum up"
+    assert shown == [1, 0], "only one process may print the summary"

@@ -1,4 +1,4 @@
-"""The network and its loss: padding, utterances that are too short, streams."""
+"""The network and its loss: padding, short utterances, streaming."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build(**options: Any) -> SpeechModel:
 
 
 def batch(lengths: list[int]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Utterances alone, and side by side with NaN as padding."""
+    """Return utterances separately and as a batch with NaN as padding."""
     generator = torch.Generator().manual_seed(1)
     alone = [torch.randn(length, 1, FEATURES, generator=generator) for length in lengths]
     features = torch.full((max(lengths), len(lengths), FEATURES), torch.nan)
@@ -42,7 +42,7 @@ TARGET_LENGTHS = torch.tensor([3, 2, 1])
 
 
 @pytest.mark.parametrize("subsampling", [2, 4])
-def test_padded_frames_never_count(subsampling: int) -> None:
+def test_padding_changes_nothing(subsampling: int) -> None:
     model = build(subsampling=subsampling, bidirectional=True)
     alone, features, mask = batch([20, 15, 9])
     logits, shorter = model(features, mask)
@@ -64,7 +64,7 @@ def test_padded_frames_never_count(subsampling: int) -> None:
         torch.testing.assert_close(grad, weight.grad)
 
 
-def test_features_are_normalised_by_the_training_data() -> None:
+def test_features_are_normalised_by_mean_and_scale() -> None:
     model, x = build(subsampling=1), torch.randn(7, 1, FEATURES)
     plain = build(subsampling=1)
     plain.normalize_by(torch.zeros(FEATURES), torch.ones(FEATURES))
@@ -73,10 +73,10 @@ def test_features_are_normalised_by_the_training_data() -> None:
     assert {"mean", "scale"} <= set(model.state_dict())
 
 
-def test_an_utterance_that_is_too_short_has_no_loss_and_no_gradient() -> None:
+def test_a_too_short_utterance_has_no_loss_and_no_gradient() -> None:
     model = build(bidirectional=False)
     _, features, mask = batch([20, 7])
-    # Three symbols, of which two are equal, need four outputs; 7 frames make four, 6 would make three.
+    # Three symbols with one repetition need four outputs; 7 frames give four, 6 frames give three.
     targets, lengths = torch.tensor([[2, 3, 3], [2, 2, 3]]), torch.tensor([3, 3])
     assert needed_outputs(targets, lengths).tolist() == [4, 4]
     losses, fits = ctc_losses(*model(features, mask), targets, lengths)
@@ -91,7 +91,7 @@ def test_an_utterance_that_is_too_short_has_no_loss_and_no_gradient() -> None:
     assert all(not weight.grad.any() for weight in model.parameters())
 
 
-def test_which_utterances_are_too_short() -> None:
+def test_too_short() -> None:
     frames = torch.tensor([4, 5, 8, 9, 1])
     targets = [torch.tensor(numbers) for numbers in ([2, 3], [2, 3], [2, 2], [2, 2], [])]
     assert too_short(frames, targets, subsampling=4).tolist() == [True, False, True, False, False]
@@ -101,9 +101,7 @@ def test_which_utterances_are_too_short() -> None:
 @pytest.mark.parametrize("encoder", STREAMING)
 @settings(max_examples=4)
 @given(cuts=st.lists(st.integers(0, 23), max_size=6), factor=st.sampled_from([1, 2, 4]))
-def test_a_stream_in_pieces_of_any_size_gives_the_outputs_of_the_whole(
-    encoder: str, cuts: list[int], factor: int
-) -> None:
+def test_streaming_in_pieces_of_any_size_equals_the_whole(encoder: str, cuts: list[int], factor: int) -> None:
     model = build(encoder=encoder, bidirectional=False, subsampling=factor)
     features = torch.randn(23, 2, FEATURES, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -127,7 +125,7 @@ def test_a_stream_in_pieces_of_any_size_gives_the_outputs_of_the_whole(
         ({"classify": True, "bidirectional": False}, "a classifier needs whole clips and cannot stream"),
     ],
 )
-def test_what_cannot_stream_says_so(options: dict[str, Any], message: str) -> None:
+def test_models_that_cannot_stream(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options).start()
 
@@ -155,7 +153,7 @@ def test_labels_are_scored_without_padding() -> None:
         torch.testing.assert_close(logits[column], model(row)[0][0])
 
 
-def test_training_hides_frames_and_features_and_evaluation_does_not() -> None:
+def test_masks_are_applied_only_in_training() -> None:
     model, x = (
         build(subsampling=1, dropout=0.0, time_masks=2, frequency_masks=1),
         torch.randn(30, 2, FEATURES),
@@ -170,7 +168,7 @@ def test_training_hides_frames_and_features_and_evaluation_does_not() -> None:
     torch.testing.assert_close(hidden[hidden != 0], whole[hidden != 0])
 
 
-def test_a_model_learns_to_spell_what_it_hears() -> None:
+def test_a_model_learns_to_transcribe() -> None:
     model = build(encoder="sligru", hidden_size=16, num_layers=1, bidirectional=False, dropout=0.0).train()
     sounds = torch.randn(SYMBOLS, FEATURES, generator=torch.Generator().manual_seed(3))
     spelled = [[2, 3, 3], [4, 5], [2, 4, 2]]

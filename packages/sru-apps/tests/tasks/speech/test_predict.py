@@ -1,4 +1,4 @@
-"""Trained recognisers used from Python: whole utterances, and streams of samples."""
+"""Trained recognisers in Python: whole utterances and streaming."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def untrained(features: dict[str, Any] | None = None, **options: Any) -> Transcr
     )
     network = SpeechModel(config)
     with torch.no_grad():
-        # So that it spells something.
+        # So that the transcripts are not empty.
         network.output.weight *= 8
         network.normalize_by(torch.full((config.input_size,), 5.0), torch.full((config.input_size,), 4.0))
     unit = "labels" if config.classify else "characters"
@@ -59,7 +59,7 @@ def tones(seconds: float) -> Tensor:
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_a_stream_in_pieces_of_any_size_gives_the_text_and_the_log_probabilities_of_the_whole(
+def test_streaming_in_pieces_of_any_size_equals_the_whole(
     beam: int,
 ) -> None:
     pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
@@ -114,7 +114,7 @@ def test_standard_input_and_a_file_give_the_same_text(
     assert "no audio: the input is empty" in capsys.readouterr().err
 
 
-def test_audio_that_is_too_short_is_refused() -> None:
+def test_too_short_audio_is_refused() -> None:
     pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
     with pytest.raises(DataError, match="expected at least 25 ms of audio, got 80 samples"):
         untrained().transcribe(tones(0.01))
@@ -135,7 +135,7 @@ def test_audio_that_is_too_short_is_refused() -> None:
         (FBANK, {"classify": True}, "a classifier needs whole clips and cannot stream"),
     ],
 )
-def test_what_cannot_stream_says_so(features: dict[str, Any], options: dict[str, Any], message: str) -> None:
+def test_models_that_cannot_stream(features: dict[str, Any], options: dict[str, Any], message: str) -> None:
     pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
     with pytest.raises(UserError, match=message):
         untrained(features, **options).stream()
@@ -159,12 +159,12 @@ def test_a_clip_gets_the_most_probable_label() -> None:
         ({"language_model": "nowhere.lm", "beam": 2}, "nowhere.lm"),
     ],
 )
-def test_wrong_decodings_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_decoding_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises((UserError, DataError), match=message):
         untrained({"kind": "file", "num_bins": 4}).decode_with(**options)
 
 
-def test_a_trained_model_is_loaded_from_a_run_its_export_and_its_checkpoint(trained: Path) -> None:
+def test_a_model_is_loaded_from_a_run_its_export_or_its_checkpoint(trained: Path) -> None:
     frames = torch.randn(40, 13)
     found = [
         sru_apps.load(path).log_probs(frames)
@@ -187,18 +187,18 @@ def test_a_trained_model_is_loaded_from_a_run_its_export_and_its_checkpoint(trai
         ({"features": FBANK, "unit": "labels"}, "unit must be one of characters, words, phones, subwords"),
     ],
 )
-def test_entries_that_do_not_fit_the_network_are_refused(entries: dict[str, Any], message: str) -> None:
+def test_entries_that_do_not_match_the_network_are_refused(entries: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Transcriber.check(untrained().config, entries)
 
 
-def test_errors_are_counted_by_hand() -> None:
+def test_error_counts() -> None:
     pytest.importorskip("jiwer", reason="error rates are computed by jiwer")
     # One word substituted, one deleted, one inserted.
     found = count_errors("wer", ["a b c d", "e"], ["a x d", "e f"])
     assert found == (1, 1, 1, 5)
     assert found.rate == pytest.approx(3 / 5)
-    # Two letters substituted, and the space between them counts.
+    # Two letters substituted; the space counts towards the length.
     assert count_errors("cer", ["ab cd"], ["xb dd"]) == (2, 0, 0, 5)
     assert count_errors("per", ["sil ah  b"], ["ah b"]) == (0, 1, 0, 3)
     assert count_errors("wer", ["", "a"], ["b", ""]) == (0, 1, 1, 1)

@@ -13,7 +13,7 @@ from sru_apps.train.fit import Fit
 from sru_apps.train.module import count_parameters
 from sru_apps.train.options import recipe_names, recipe_path
 
-# The size of the alphabet, and the parameters in millions where the recipe names them.
+# The size of the alphabet, and the parameters in millions if the recipe states them.
 RECIPES = {
     **{f"an4-{encoder}": (29, 1.16) for encoder in ("sru", "ligru", "sligru", "lstm", "gru", "srupp")},
     "fsdd": (12, None),
@@ -25,7 +25,7 @@ AN4 = [name for name in RECIPES if name.startswith("an4")]
 
 @cache
 def build(name: str) -> Fit:
-    """Build all but the data, with weights that take no memory."""
+    """Build a recipe on the meta device, without its data."""
     pytest.importorskip("jiwer", reason="error rates are computed by jiwer")
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(SpeechData, "tokenizer", range(RECIPES[name][0]), raising=False)
@@ -39,7 +39,7 @@ def test_every_recipe_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
+def test_every_recipe_builds_a_model_of_the_expected_size(name: str) -> None:
     job = build(name)
     assert job.run.path.parent == Path("nowhere", "speech", name)
     if (millions := RECIPES[name][1]) is not None:
@@ -49,7 +49,7 @@ def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
     assert "# Published: " in content
 
 
-def test_recipes_to_compare_differ_in_the_encoder_and_its_width_only() -> None:
+def test_compared_recipes_differ_only_in_the_encoder_and_its_width() -> None:
     first, *others = (build(name) for name in AN4)
     for other in others:
         config = other.module.config

@@ -1,4 +1,4 @@
-"""A run that was killed reaches the weights of one that was not."""
+"""A killed run reaches the weights of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("jiwer", reason="error rates are computed by jiwer")
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_killed_run_continues_as_if_undisturbed(
+def test_a_killed_run_resumes_exactly(
     trained: Path,
     options: list[str],
     assert_same_checkpoints: Callable[[Path, Path], None],

@@ -15,7 +15,7 @@ ANIMALS = ["cat", "dog", "old grey horse"]
 
 
 def squad_file(path: Path, *, names: list[str], unanswerable: bool = False) -> Path:
-    """Write three questions about each of some passages; with `unanswerable`, as in SQuAD 2.0, four."""
+    """Write three questions per passage; `unanswerable` adds one without an answer, as in SQuAD 2.0."""
     paragraphs = []
     for number, name in enumerate(names):
         city, animal = CITIES[number % len(CITIES)], ANIMALS[number % len(ANIMALS)]
@@ -43,7 +43,7 @@ def squad_file(path: Path, *, names: list[str], unanswerable: bool = False) -> P
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `train.json` (24 questions), `dev.json` (9) and the same of SQuAD 2.0; to read only."""
+    """A read-only folder with `train.json` (24 questions), `dev.json` (9) and their SQuAD 2.0 variants."""
     folder = tmp_path_factory.mktemp("questions")
     for name, unanswerable in (("", False), ("2", True)):
         squad_file(folder / f"train{name}.json", names=NAMES, unanswerable=unanswerable)
@@ -53,7 +53,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def options(questions: Path, tmp_path: Path) -> list[str]:
-    """Options that make `sru squad fit` a matter of a second: 2 epochs of 6 steps."""
+    """Return options for a fast `sru squad fit`: 2 epochs of 6 steps."""
     return [
         f"--train-file={questions / 'train.json'}",
         f"--validation-file={questions / 'dev.json'}",

@@ -1,4 +1,4 @@
-"""Spans, their probabilities, and the official figures."""
+"""Spans, their probabilities, and the official metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sru_apps.tasks.squad.metrics import best_threshold, exact_match, f1, normal
 
 
 def all_spans(start: torch.Tensor, end: torch.Tensor, max_length: int) -> list[tuple[float, int, int]]:
-    """Every span of one passage, best first, of equals the first and shortest first."""
+    """Return every span of one passage, best first; ties are broken by earlier start, then shorter length."""
     spans = [
         (float(-(start[i] + end[j])), i, j)
         for i in range(len(start))
@@ -36,7 +36,7 @@ def all_spans(start: torch.Tensor, end: torch.Tensor, max_length: int) -> list[t
     return sorted(spans)
 
 
-# Few values, so that there are ties; sums of the large ones round.
+# Few values, so that there are ties; sums with the large value are rounded.
 LOGITS = st.sampled_from([-math.inf, -2.0, -0.1, 0.0, 0.3, 1.0, 1e8, math.nan])
 
 
@@ -48,7 +48,7 @@ LOGITS = st.sampled_from([-math.inf, -2.0, -0.1, 0.0, 0.3, 1.0, 1e8, math.nan])
     k=st.integers(1, 12),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
-def test_best_spans_are_those_of_all_spans(
+def test_best_spans_equal_exhaustive_search(
     data: st.DataObject, batch: int, tokens: int, max_length: int, k: int, dtype: torch.dtype
 ) -> None:
     lists = st.lists(LOGITS, min_size=batch * tokens, max_size=batch * tokens)
@@ -68,7 +68,7 @@ def test_best_spans_are_those_of_all_spans(
         assert probabilities[row].tolist() == pytest.approx(shares, abs=1e-5)
 
 
-def test_probabilities_of_all_spans_and_of_no_answer_add_up_to_one() -> None:
+def test_probabilities_of_all_spans_and_no_answer_sum_to_one() -> None:
     generator = torch.Generator().manual_seed(0)
     start, end = (torch.randn(4, 7, generator=generator, dtype=torch.float64) for _ in range(2))
     none = torch.tensor([-1.0, 0.0, 3.0, 50.0])
@@ -87,7 +87,7 @@ def test_the_answer_at_a_span() -> None:
     assert answer_of(text, -1, -1) == ("", None, None)
 
 
-def test_what_is_no_table_of_scores() -> None:
+def test_invalid_scores() -> None:
     scores = torch.zeros(2, 3)
     with pytest.raises(ValueError, match=r"same shape \(B, T\) with T > 0, got \(2, 3\) and \(2, 2\)"):
         best_spans(scores, scores[:, 1:], max_length=3)
@@ -132,7 +132,7 @@ def test_normalised_answers(text: str, normalised: str) -> None:
         ("", ["Denver"], 0.0, 0.0),
     ],
 )
-def test_figures_where_both_scripts_agree_with_torchmetrics(
+def test_metrics_equal_torchmetrics_where_both_versions_agree(
     prediction: str, references: list[str], exact: float, overlap: float
 ) -> None:
     for version in ("1.1", "2.0"):
@@ -149,7 +149,7 @@ def test_figures_where_both_scripts_agree_with_torchmetrics(
 @pytest.mark.parametrize(
     ("prediction", "references", "first", "second"),
     [
-        # The dev set has references such as "."; a prediction of which nothing is left equals them in 1.1.
+        # The dev set has references such as "."; an empty normalised prediction equals them in 1.1.
         ("the", [".", "oil"], (1.0, 0.0), (0.0, 0.0)),
         (".", ["the"], (1.0, 0.0), (1.0, 1.0)),
         ("oil", ["."], (0.0, 0.0), (0.0, 0.0)),
@@ -157,7 +157,7 @@ def test_figures_where_both_scripts_agree_with_torchmetrics(
         ("oil", [], (0.0, 0.0), (0.0, 0.0)),
     ],
 )
-def test_figures_of_nothing(
+def test_metrics_of_empty_answers(
     prediction: str, references: list[str], first: tuple[float, float], second: tuple[float, float]
 ) -> None:
     assert (exact_match(prediction, references), f1(prediction, references)) == first
@@ -179,7 +179,7 @@ def test_figures_of_nothing(
         max_size=8,
     )
 )
-def test_no_threshold_is_better(rows: list[tuple[float, float, bool]]) -> None:
+def test_the_best_threshold(rows: list[tuple[float, float, bool]]) -> None:
     rows = [(doubt, score if answerable else 0.0, answerable) for doubt, score, answerable in rows]
 
     def score(threshold: float) -> float:
@@ -212,5 +212,6 @@ def test_figures_with_unanswerable_questions() -> None:
     doubts = torch.tensor([-3.0, 2.0, -1.0, 0.5])
     figures.update(["oil", "gas", "coal", "wind power"], [["oil"], [], [], ["wind"]], doubts)
     found = {name: value.item() for name, value in figures.compute().items()}
-    # Answering all but the second costs a point for the third and gains two thirds of one for the fourth.
+    # The best threshold answers only the first question. Answering also the third and fourth would lose one
+    # point and gain two thirds of a point.
     assert found == {"exact_match": 0.75, "f1": 0.75, "threshold": -3.0}

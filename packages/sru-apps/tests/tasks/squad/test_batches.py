@@ -34,7 +34,7 @@ def examples(texts: list[tuple[list[str], list[str]]], *, features: bool = True)
     ]
 
 
-def test_a_table_knows_rows_and_lower_case() -> None:
+def test_rows_and_lower_case_of_a_word_table() -> None:
     assert [TOKENIZER.tokens[row] for row in TABLE.rows] == [
         *("[PAD]", "the", "the", "cat", "cat", "cat", "[UNK]", "dog")
     ]
@@ -70,7 +70,7 @@ def test_the_features_of_every_word(texts: list[tuple[list[str], list[str]]], ha
             assert torch.equal(torch.ones_like(real) if mask is None else ~mask[:, column], real)
 
 
-def test_linguistic_features_are_padded_alike() -> None:
+def test_linguistic_features_are_padded() -> None:
     batch = make_batch(examples([(["The", "cat", "sat"], ["cat"]), (["dog"], ["the", "dog"])]), TABLE)
     assert batch.inputs.tags is not None
     assert batch.inputs.tags.tolist() == [[11, 17], [13, 0], [16, 0]]
@@ -81,7 +81,7 @@ def test_linguistic_features_are_padded_alike() -> None:
     assert plain.inputs.features.shape == (1, 1, 3)
 
 
-def test_answers_and_numbers_of_the_questions() -> None:
+def test_answers_and_indices() -> None:
     batch = make_batch(examples([(["The", "cat"], ["cat"])] * 2), TABLE)
     assert (batch.start.tolist(), batch.end.tolist(), batch.index.tolist()) == ([0, 0], [0, 1], [7, 8])
     assert batch.inputs.document_mask is None

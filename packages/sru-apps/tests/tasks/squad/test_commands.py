@@ -28,7 +28,7 @@ Said = Callable[[], tuple[str, str]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader that has learned nothing, exported."""
+    """An exported untrained reader."""
     torch.manual_seed(0)
     tokenizer = WordTokenizer.from_words(["the", "cat", "sat", "on", "a", "mat", ".", "who", "where", "?"])
     sizes = {"vocab_size": len(tokenizer), "embedding_size": 4, "num_features": 3, "hidden_size": 3}
@@ -49,7 +49,7 @@ def row(answer: Any, *more: str) -> str:
     return "\t".join([text, f"{answer.probability:.4f}", str(answer.start), str(answer.end), *more])
 
 
-def test_answers_are_those_from_python(
+def test_the_command_answers_like_the_python_api(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = sru_apps.load(model)
@@ -70,14 +70,16 @@ def test_answers_are_those_from_python(
 
 
 @pytest.mark.parametrize("passage", ["# the cat", "null", "[1, 2]", "{a: b}", "1e3"])
-def test_a_passage_is_no_yaml(model: Path, passage: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_passage_is_not_parsed_as_yaml(
+    model: Path, passage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("predict", model, "--passage", passage, passage, "--json", "-k=99") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["question"] == passage
     assert passage in {answer["text"] for answer in found["answers"]}
 
 
-def test_a_file_of_rows(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reader = sru_apps.load(model)
     rows = [("1", PASSAGE, "Who?"), ("2", "", "Who?"), ("3", "the mat", "")]
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as file:
@@ -101,7 +103,7 @@ def test_a_file_of_rows(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [len(json.loads(line)["answers"]) for line in capsys.readouterr().out.splitlines()] == [1] * 3
 
 
-def test_json_lines_go_to_standard_output(
+def test_json_lines_to_standard_output(
     model: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps({"passage": PASSAGE, "question": "Who?"}) + "\n")
@@ -110,7 +112,7 @@ def test_json_lines_go_to_standard_output(
     assert found["answer"] == PASSAGE[found["start"] : found["end"]]
 
 
-def test_a_file_of_squad(
+def test_a_squad_file(
     model: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = f"--file={questions / 'dev.json'}", tmp_path / "out.json"
@@ -132,10 +134,10 @@ def test_a_file_of_squad(
     assert {line["id"]: line["answers"][0]["text"] for line in lines} == expected
 
 
-def test_predictions_are_those_of_validation(
+def test_predictions_equal_those_of_validation(
     fit: Callable[..., Path], questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # With the files of the fixture, so that some questions have no answer.
+    # SQuAD 2.0 files, so that some questions have no answer.
     files = [f"--train-file={questions / 'train2.json'}", f"--validation-file={questions / 'dev2.json'}"]
     trained = fit("trained", *files, f"--data.prepared_dir={tmp_path / 'prepared'}")
     assert main(["squad", "validate", str(trained), f"--out={tmp_path / 'figures'}"]) == 0
@@ -173,7 +175,7 @@ def test_predictions_are_those_of_validation(
         (["--file=x.csv", "--delimiter=;;"], 1, "delimiter must be one ASCII character"),
     ],
 )
-def test_what_cannot_be_done(
+def test_errors(
     model: Path,
     args: list[str],
     status: int,
@@ -234,7 +236,7 @@ def test_a_first_passage_from_a_file(
     ]
 
 
-def test_a_passage_without_end(
+def test_an_endless_passage(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     piped(monkeypatch, *["y" * 1000] * 1100)
@@ -278,10 +280,10 @@ def test_at_a_terminal(
     assert shown == [*([] if no_color else expected), ""]
 
 
-def test_bytes_that_are_typed_in_another_encoding(
+def test_typed_bytes_of_another_encoding(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As Python reads bytes that the locale has no characters for.
+    # Python reads undecodable bytes as surrogate escapes.
     typed = iter(["caf\udcc3\udca9", "", "Who\udcff?", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))

@@ -1,4 +1,4 @@
-"""What a `SquadData` gives without a trainer around it."""
+"""`SquadData` without a trainer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VECTORS = {"lives": 1, "Oslo": 2, "pet": 3, "the": 4, "who": 5, "unheard": 6, "n
 
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Word vectors of two numbers, the same one twice."""
+    """Word vectors with two equal components."""
     path = tmp_path_factory.mktemp("vectors") / "glove.txt.gz"
     lines = [f"{word} {number} {number}" for word, number in VECTORS.items()]
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
@@ -44,7 +44,7 @@ def make(questions: Path) -> Callable[..., SquadData]:
     return ready
 
 
-def test_every_question_of_an_epoch_comes_once(make: Callable[..., SquadData]) -> None:
+def test_an_epoch_contains_every_question_once(make: Callable[..., SquadData]) -> None:
     data = make()
     batches = list(data.train_dataloader())
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(24))
@@ -87,9 +87,7 @@ def test_a_tenth_of_the_passages_is_held_out(make: Callable[..., SquadData], que
     assert len({min(parts(seed=seed)[1]) for seed in range(6)}) > 1
 
 
-def test_one_passage_cannot_be_divided(
-    make: Callable[..., SquadData], questions: Path, tmp_path: Path
-) -> None:
+def test_one_passage_cannot_be_split(make: Callable[..., SquadData], questions: Path, tmp_path: Path) -> None:
     content = json.loads((questions / "train.json").read_text())
     del content["data"][0]["paragraphs"][1:]
     path = tmp_path / "one.json"
@@ -100,7 +98,7 @@ def test_one_passage_cannot_be_divided(
         make(train_file=str(path), validation_file=None, prepared_dir=str(tmp_path / "prepared"))
 
 
-def test_processes_share_an_epoch(make: Callable[..., SquadData], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_split_an_epoch(make: Callable[..., SquadData], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     for rank in range(2):
         monkeypatch.setattr(SquadData, "rank", (rank, 2))
@@ -110,7 +108,7 @@ def test_processes_share_an_epoch(make: Callable[..., SquadData], monkeypatch: p
     assert sorted(seen) == list(range(24))
 
 
-def test_limits_and_subset_concern_training_alone(make: Callable[..., SquadData]) -> None:
+def test_limits_and_subset_apply_only_to_training(make: Callable[..., SquadData]) -> None:
     data = make(max_context=20, subset=7)
     lengths = data.parts["train"].context_lengths
     assert len(lengths) == 7
@@ -125,10 +123,10 @@ def test_limits_and_subset_concern_training_alone(make: Callable[..., SquadData]
         make(max_question=2)
 
 
-def test_without_vectors_the_words_of_training_are_learned(make: Callable[..., SquadData]) -> None:
+def test_without_vectors_the_vocabulary_is_the_training_words(make: Callable[..., SquadData]) -> None:
     data = make(min_count=9)
     assert isinstance(data.tokenizer, WordTokenizer)
-    # Each passage counts once: 28 full stops, 24 times `the`, and as many question marks.
+    # Each passage counts once: 28 full stops, 24 times `the`, and 24 question marks.
     assert data.tokenizer.tokens[2:6] == [".", "the", "?", "lives"]
     assert "ada" not in data.tokenizer.tokens
     *_, begin, unknown = data.opening().splitlines()
@@ -143,12 +141,12 @@ def test_without_vectors_the_words_of_training_are_learned(make: Callable[..., S
         make(min_count=1000)
 
 
-def test_vectors_that_are_tuned_learned_and_fixed(make: Callable[..., SquadData], vectors: Path) -> None:
+def test_tuned_learned_and_fixed_vectors(make: Callable[..., SquadData], vectors: Path) -> None:
     data = make(embeddings=str(vectors), tune_words=3, min_count=9, embedding_words=6)
     assert data.tokenizer is not None
     tokens = data.tokenizer.tokens
     learned, fixed = tokens[: -data.fixed_vectors], tokens[-data.fixed_vectors :]
-    # The questions' three most frequent words, then the frequent words without a vector.
+    # The three most frequent question words, then frequent words without a vector.
     assert learned[2:5] == ["?", "lives", "in"]
     assert not set(learned[5:]) & VECTORS.keys()
     assert "of" in learned
@@ -229,7 +227,7 @@ def test_refused_options(options: dict[str, Any], message: str) -> None:
         SquadData(**options)
 
 
-def test_prepare_says_what_was_left_out(
+def test_prepare_reports_what_was_left_out(
     questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

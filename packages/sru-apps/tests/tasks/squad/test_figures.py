@@ -1,4 +1,4 @@
-"""The report on a reader, and figures by question, answer and passage."""
+"""The report on a reader, with figures by question, answer and passage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUESTIONS = [
 ]
 SPANS = [(1, 1), (4, 4), (3, 3), (2, 4)]
 NONE = [-9.0, 1.0, 4.0, 0.0]
-"""No-answer scores, where the best span has 2."""
+"""No-answer scores; the best span of each question scores 2."""
 
 
 class Inputs(NamedTuple):
@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
 
 
 class Data:
-    """Two batches, the questions in the opposite order."""
+    """Two batches with the questions in reverse order."""
 
     dataset = "oil"
 
@@ -107,7 +107,7 @@ def test_the_report_of_answers(tmp_path: Path) -> None:
     for row in rows:
         assert CONTEXT[int(row["start"]) : int(row["end"])] == row["prediction"]
         assert row.keys().isdisjoint({"no_answer"})
-    # 7 words have 22 spans of at most 4 words: the best, 4 that share its start or end, and the rest.
+    # 7 words have 22 spans of at most 4 words: the best one, 4 that share its start or end, and 17 others.
     assert float(rows[0]["probability"]) == pytest.approx(math.e**2 / (math.e**2 + 4 * math.e + 17))
     groups = json.loads((tmp_path / "groups.json").read_text())
     assert (groups["dataset"], groups["part"], groups["questions"]) == ("oil", "validation", 3)
@@ -121,7 +121,7 @@ def test_the_report_of_answers(tmp_path: Path) -> None:
 def test_the_report_with_a_no_answer_score(tmp_path: Path) -> None:
     data, cpu = Data(QUESTIONS), torch.device("cpu")
     found = write(Module(no_answer=True), data, tmp_path, part="test", device=cpu)
-    # Only the third question has no answer, and only its score is above that of the second.
+    # Only the third question has no answer, and only its score is above the second's.
     assert found.exported == {"threshold": -1.0}
     assert found.figures == pytest.approx({"exact_match": 3 / 4, "f1": (3 + 2 / 3) / 4})
     assert json.loads((tmp_path / "predictions.json").read_text())["c"] == ""
@@ -141,7 +141,7 @@ def test_the_report_with_a_no_answer_score(tmp_path: Path) -> None:
         assert float(value) == pytest.approx({**found.figures, "threshold": -1.0}[name])
 
 
-def test_a_threshold_that_was_chosen_is_kept(tmp_path: Path) -> None:
+def test_a_given_threshold_is_kept(tmp_path: Path) -> None:
     module = Module(no_answer=True, threshold=-5.0)
     found = write(module, Data(QUESTIONS), tmp_path, part="test", device=torch.device("cpu"))
     assert found.exported == {}
@@ -153,7 +153,7 @@ def test_a_threshold_that_was_chosen_is_kept(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_that_has_diverged_answers_nothing(tmp_path: Path) -> None:
+def test_a_diverged_model_gives_no_answers(tmp_path: Path) -> None:
     module = Module()
     module.network.forward = lambda inputs: (*torch.full((2, len(inputs.rows), 7), math.nan), None)  # type: ignore[method-assign]
     found = write(module, Data(QUESTIONS[:2]), tmp_path, part="test", device=torch.device("cpu"))
@@ -201,13 +201,13 @@ def test_groups_by_length() -> None:
     assert (found["questions"], found["exact_match"], found["f1"]) == (6, 1.0, 0.5)
 
 
-def test_a_title_may_be_anything(tmp_path: Path, pictures: None) -> None:
+def test_a_title_may_contain_any_characters(tmp_path: Path, pictures: None) -> None:
     row = {"group": "苹果 $x", "questions": 1, "exact_match": 1.0, "f1": 1.0}
     draw_groups(tmp_path / "x.png", {"kind": [row]}, "$x, 苹果")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_fit_chooses_the_threshold_on_the_validation_set(
+def test_fit_chooses_the_threshold_on_the_validation_set(
     fit: Callable[..., Path], questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = (("train", "train2"), ("validation", "dev2"), ("test", "train2"))

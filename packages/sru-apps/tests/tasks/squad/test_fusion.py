@@ -17,7 +17,7 @@ from sru_apps.train.module import count_parameters
 CONFIG = ReaderConfig(
     vocab_size=11, embedding_size=5, num_features=3, reader="fusion", hidden_size=4, num_layers=2
 )
-# SRU++ attends in a quarter of its features, and the layer norm there leaves nothing of a single one.
+# SRU++ attends in a quarter of its features, and layer norm maps a single feature to zero.
 SIZES = {"srupp": 16}
 
 
@@ -50,7 +50,7 @@ def passages(lengths: list[int], questions: list[int], *, tags: int = 0) -> Read
 
 
 def alone(inputs: ReaderInput, place: int) -> ReaderInput:
-    """One passage and its question, without padding."""
+    """Return one passage and its question, without padding."""
     assert inputs.document_mask is not None
     assert inputs.question_mask is not None
     length, words = (int((~mask[:, place]).sum()) for mask in (inputs.document_mask, inputs.question_mask))
@@ -66,7 +66,7 @@ def alone(inputs: ReaderInput, place: int) -> ReaderInput:
 
 
 def attend(layer: FullyAwareAttention, x: Tensor, y: Tensor, values: Tensor) -> Tensor:
-    """The equations, a word at a time, for one passage (T, ·) and one question (J, ·)."""
+    """Apply the equations word by word to one passage, (T, ·), and one question, (J, ·)."""
     width = len(layer.diagonal) // layer.levels
     fused = []
     for word in x:
@@ -81,7 +81,7 @@ def attend(layer: FullyAwareAttention, x: Tensor, y: Tensor, values: Tensor) -> 
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_attention_is_the_equation(levels: int) -> None:
+def test_attention_equals_its_equation(levels: int) -> None:
     torch.manual_seed(0)
     layer = FullyAwareAttention(5, 2, levels=levels).double()
     torch.nn.init.uniform_(layer.diagonal, 0.5, 1.5)
@@ -99,7 +99,7 @@ def test_attention_is_the_equation(levels: int) -> None:
 
 
 @pytest.mark.parametrize("fusions", [1, 2])
-def test_the_reader_is_the_equations(fusions: int) -> None:
+def test_the_reader_equals_its_equations(fusions: int) -> None:
     reader = build(self_fusions=fusions, understanding_layers=1, final_layers=1, end_conditioned=True).eval()
     inputs = passages([6, 4], [3, 2])
     scores = reader(inputs)
@@ -173,11 +173,11 @@ def test_every_parameter_is_trained(encoder: str) -> None:
     )
     scores = reader(passages([7, 5, 6], [3, 4, 2], tags=6))
     idle = [name for name, grad in gradients(reader, scores).items() if not grad.any()]
-    # What SRU++ attends to counts nothing at first: keys and values come in with the second step.
+    # Keys and values of SRU++ have no gradient while alpha is zero.
     assert [name for name in idle if not name.endswith("transform.linear2.weight")] == []
 
 
-def test_dropout_is_for_training() -> None:
+def test_dropout_is_off_in_evaluation() -> None:
     reader = build()
     inputs = passages([5, 3], [2, 2])
     assert not torch.equal(reader(inputs).start, reader(inputs).start)
@@ -186,8 +186,8 @@ def test_dropout_is_for_training() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_learns_to_find_what_is_asked_for() -> None:
-    """The answer is the two words that follow, in the passage, the second word of the question."""
+def test_the_reader_learns() -> None:
+    """The answer is the two words that follow the question's second word in the passage."""
     torch.manual_seed(0)
     config = replace(
         CONFIG,
@@ -221,8 +221,8 @@ def test_learns_to_find_what_is_asked_for() -> None:
         assert (found.argmax(1) == wanted).float().mean() > 0.9
 
 
-def test_published_configuration_has_the_parameters_of_the_published_code() -> None:
-    """Counted by building FusionNet of github.com/felixgwu/FastFusionNet with the options in its README."""
+def test_the_published_configuration_has_the_published_parameter_count() -> None:
+    """The count is from FusionNet of github.com/felixgwu/FastFusionNet with the options in its README."""
     config = ReaderConfig(
         vocab_size=1000,
         embedding_size=300,
@@ -238,7 +238,7 @@ def test_published_configuration_has_the_parameters_of_the_published_code() -> N
     )
     with torch.device("meta"):
         reader = FusionReader(config)
-    # Its SRU is the first version, without the vectors v of 10 layers; its summary has a bias that cancels.
+    # Its SRU is the first version, which lacks the vectors v of 10 layers; its summary has a redundant bias.
     assert count_parameters(reader) - 300 * 1000 - 10 * 2 * 250 + 1 == 5_760_803
 
 

@@ -28,7 +28,7 @@ CONFIG = ReaderConfig(
     num_layers=2,
 )
 LENGTHS, QUESTIONS = [9, 2, 6], [4, 1, 3]
-# SRU++ attends in a quarter of its features, and the layer norm there leaves nothing of a single one.
+# SRU++ attends in a quarter of its features, and layer norm maps a single feature to zero.
 SIZES = {"srupp": 16}
 
 
@@ -57,7 +57,7 @@ def inputs() -> ReaderInput:
 
 
 def alone(batch: ReaderInput, b: int) -> ReaderInput:
-    """One question of a batch, without padding."""
+    """Return one question of a batch, without padding."""
     document, question = slice(LENGTHS[b]), slice(QUESTIONS[b])
     return ReaderInput(
         batch.document[document, b : b + 1],
@@ -90,12 +90,12 @@ def test_equations() -> None:
     asked = [vectors[i] for i in batch.question[:, 0]]
     rows = []
     for t, word in enumerate(words):
-        alike = [
+        similarities = [
             torch.relu(network.inputs.aligned.projection(word))
             @ torch.relu(network.inputs.aligned.projection(q))
             for q in asked
         ]
-        shares = torch.stack(alike).softmax(0)
+        shares = torch.stack(similarities).softmax(0)
         aligned = sum(a * q for a, q in zip(shares, asked, strict=True))
         tag, entity = (torch.eye(n)[ids[t, 0]] for n, ids in ((4, batch.tags), (3, batch.entities)))
         rows.append(torch.cat([word, aligned, batch.features[t, 0], tag, entity]))
@@ -144,11 +144,11 @@ def test_every_parameter_is_trained_and_gradients_are_finite(encoder: str) -> No
     gradients = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
     assert all(g is not None and g.isfinite().all() for g in gradients.values())
     idle = [name for name, g in gradients.items() if g is not None and not g.any()]
-    # What SRU++ attends to counts nothing at first: keys and values come in with the second step.
+    # Keys and values of SRU++ have no gradient while alpha is zero.
     assert [name for name in idle if not name.endswith("transform.linear2.weight")] == []
 
 
-def test_loss_is_the_cross_entropy_of_start_and_end() -> None:
+def test_the_loss_is_the_mean_cross_entropy_of_start_and_end() -> None:
     scores = build().eval()(inputs())
     start, end = torch.tensor([3, -1, 0]), torch.tensor([4, -1, 5])
     losses = question_losses(scores, start, end)
@@ -159,11 +159,11 @@ def test_loss_is_the_cross_entropy_of_start_and_end() -> None:
         torch.testing.assert_close(losses[b], -(first * last).log())
     assert losses[1] == 0
     torch.testing.assert_close(reader_loss(scores, start, end), (losses[0] + losses[2]) / 2)
-    nobody = torch.full((3,), -1)
-    assert reader_loss(scores, nobody, nobody) == 0
+    unlocated = torch.full((3,), -1)
+    assert reader_loss(scores, unlocated, unlocated) == 0
 
 
-def test_no_answer_takes_part_in_the_probabilities() -> None:
+def test_no_answer_is_part_of_the_distribution() -> None:
     scores = build(no_answer=True).eval()(inputs())
     start, end = torch.tensor([3, -1, 0]), torch.tensor([4, -1, 5])
     losses = question_losses(scores, start, end)
@@ -175,7 +175,7 @@ def test_no_answer_takes_part_in_the_probabilities() -> None:
     torch.testing.assert_close(reader_loss(scores, start, end), losses.mean())
 
 
-def test_a_model_of_answers_alone_is_the_limit_of_one_that_knows_none() -> None:
+def test_a_no_answer_score_of_minus_infinity_equals_no_score() -> None:
     logits = torch.randn(2, 3, 7)
     start, end = torch.tensor([3, 0, 1]), torch.tensor([4, 5, 1])
     limit = Scores(*logits, torch.full((3,), -torch.inf))
@@ -198,7 +198,7 @@ def test_autocast(encoder: str) -> None:
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
-def test_it_learns() -> None:
+def test_the_model_learns() -> None:
     network = build(dropout=0.0, embedding_dropout=0.0)
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.03)
     start, end = torch.tensor([7, 0, 2]), torch.tensor([8, 1, 2])
@@ -224,10 +224,10 @@ def test_it_learns() -> None:
         ({"reader": "bidaf"}, "reader must be one of drqa, fusion, got 'bidaf'"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(**options)
 
 
-def test_build_reader_makes_what_the_options_say() -> None:
+def test_build_reader() -> None:
     assert isinstance(build_reader(CONFIG), DocumentReader)

@@ -36,7 +36,7 @@ def set_up(questions: Path, version: str = "") -> tuple[SquadData, SquadModule]:
 
 
 @pytest.mark.parametrize("version", ["", "2"])
-def test_figures_are_those_of_the_best_spans(questions: Path, version: str) -> None:
+def test_figures_are_computed_from_the_best_spans(questions: Path, version: str) -> None:
     data, module = set_up(questions, version)
     assert module.config.no_answer == (version == "2")
     logged: dict[str, float] = {}
@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_best_spans(questions: Path, version: str) -> N
     assert logged == pytest.approx({f"validation_{name}": float(x) for name, x in expected.items()})
 
 
-def test_an_answer_on_no_words_is_not_scored(questions: Path) -> None:
+def test_an_answer_that_was_not_located_is_not_scored(questions: Path) -> None:
     data, module = set_up(questions, "2")
     module.eval().trainer = SimpleNamespace(testing=False, datamodule=data)  # type: ignore[assignment]
     (batch,) = data.val_dataloader()
@@ -68,11 +68,11 @@ def test_an_answer_on_no_words_is_not_scored(questions: Path) -> None:
     with torch.no_grad():
         module.validation_step(lost, 0)
         losses = question_losses(module.network(batch.inputs), batch.start, batch.end)
-    assert module._counted == 3  # those without an answer, of twelve
+    assert module._counted == 3  # the unanswerable ones among twelve
     assert module._nats == pytest.approx(float(losses[batch.start < 0].sum()))
 
 
-def test_the_loss_of_training(questions: Path) -> None:
+def test_the_training_loss(questions: Path) -> None:
     data, module = set_up(questions)
     batch = next(iter(data.train_dataloader()))
     module.eval()
@@ -80,7 +80,7 @@ def test_the_loss_of_training(questions: Path) -> None:
     assert torch.equal(module.training_step(batch, 0), expected)
 
 
-def test_hyper_parameters_are_plain_and_build_the_same_module(questions: Path) -> None:
+def test_hyper_parameters_are_plain_values_that_rebuild_the_module(questions: Path) -> None:
     data, module = set_up(questions)
     again = SquadModule.from_checkpoint(module.hparams)
     assert (again.config, again.optimizer, again.exported) == (
@@ -94,14 +94,14 @@ def test_hyper_parameters_are_plain_and_build_the_same_module(questions: Path) -
     assert torch.load(buffer, weights_only=True) == dict(module.hparams)
 
 
-def test_pretrained_vectors_are_what_training_starts_from(questions: Path) -> None:
+def test_training_starts_from_pretrained_vectors(questions: Path) -> None:
     data, module = set_up(questions)
     vectors = torch.randn(len(data.tokenizer), 8)  # type: ignore[arg-type]
     module.start(SimpleNamespace(pretrained=SimpleNamespace(weight=vectors)))  # type: ignore[arg-type]
     assert torch.equal(module.network.inputs.embedding.weight, vectors)
 
 
-def test_other_annotations_are_learned_anew(questions: Path) -> None:
+def test_layers_are_relearned_for_other_annotations(questions: Path) -> None:
     _, module = set_up(questions)
     other = SimpleNamespace(annotator=SimpleNamespace(description={"features": "spacy", "version": "3"}))
     assert module.relearned(other) == ("", ())
@@ -109,17 +109,15 @@ def test_other_annotations_are_learned_anew(questions: Path) -> None:
     tagged = SquadModule(
         config, annotator={"features": "spacy", "version": "4"}, tags=["", "NN"], entities=[""]
     )
-    reason, anew = tagged.relearned(other)
+    reason, prefixes = tagged.relearned(other)
     assert reason == "the words were annotated differently"
-    named = [name for name in tagged.network.state_dict() if name.startswith(anew)]
+    named = [name for name in tagged.network.state_dict() if name.startswith(prefixes)]
     assert {name.rpartition(".rnn.")[0] for name in named} == {"document_encoder.layers.0"}
     same = SimpleNamespace(annotator=SimpleNamespace(description={"features": "spacy", "version": "4"}))
     assert tagged.relearned(same) == ("", ())
 
 
-def test_a_fit_with_half_precision_and_its_summary(
-    fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fit_with_mixed_precision(fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("half", "--trainer.precision=bf16-mixed", "--optimizer.name=adamax")
     summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
     assert 0 <= summary["validation_exact_match"] <= summary["validation_f1"] <= 1

@@ -1,4 +1,4 @@
-"""A trained reader used from Python."""
+"""A trained reader in Python."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def untrained(**options: Any) -> QuestionAnswerer:
 
 
 class Pointer(nn.Module):
-    """A network that finds the needle, and keeps what it was given."""
+    """A network that finds the needle and records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ ANY = st.text(st.characters(exclude_categories=()), max_size=30)
     "\u05e9\u05dc\u05d5\u05dd \u202eabc",
 )
 @example("\ud83d", "\ude00\ufeff")
-def test_offsets_are_those_of_the_passage_as_given(before: str, after: str) -> None:
+def test_offsets_refer_to_the_given_passage(before: str, after: str) -> None:
     passage = f"{before} needle {after}"
     (found,) = POINTER.answer(passage, "Where?")
     assert found.text == passage[found.start : found.end] == "needle"
@@ -84,7 +84,7 @@ def test_offsets_are_those_of_the_passage_as_given(before: str, after: str) -> N
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_many_questions_keep_their_order_and_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batching_keeps_order_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     model = untrained()
     passages = ["the cat sat on a mat .", "", "who", "cat " * 400, "A zebra sat.", "  \n"]
     pairs = [(passage, question) for passage in passages for question in ("who?", "where on the mat", " ")]
@@ -97,7 +97,7 @@ def test_many_questions_keep_their_order_and_their_answers(monkeypatch: pytest.M
         monkeypatch.setattr(module, "_AT_ONCE", 600)
 
 
-def test_memory_is_bounded_by_few_texts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_read_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_AT_ONCE", 1000)
     asked = []
 
@@ -112,7 +112,7 @@ def test_memory_is_bounded_by_few_texts_at_once(monkeypatch: pytest.MonkeyPatch)
     assert len(list(answers)) == 49
 
 
-def test_the_best_answers_of_all() -> None:
+def test_the_best_answers() -> None:
     model = untrained()
     found = model.answer("the cat sat", "who?", k=100)
     chances = [answer.probability for answer in found]
@@ -173,7 +173,7 @@ def test_scores_that_overflow() -> None:
     assert model.answer("the cat sat", "who?", k=3) == [Answer(None, None, None, None, NO_SCORE)]
 
 
-def test_words_tags_and_entities_are_numbered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_tags_and_entities_have_the_ids_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tagger:
         def annotate(self, given: Any) -> Any:
             for text in given:
@@ -195,7 +195,7 @@ def test_words_tags_and_entities_are_numbered_as_in_training(monkeypatch: pytest
     assert inputs.tags.t().tolist() == [[1, 0]]
     assert inputs.entities is not None
     assert inputs.entities.t().tolist() == [[1, 2]]
-    # Word, lower case, lemma, share.
+    # Exact match, lower-case match, lemma match, term frequency.
     assert inputs.features.tolist() == [[[0, 0, 1, 0.5]], [[0, 0, 0, 0.5]]]
 
 
@@ -207,13 +207,13 @@ def test_words_tags_and_entities_are_numbered_as_in_training(monkeypatch: pytest
         ([("a", "b", "c")], r"predict: pairs\[0\] must be two texts"),
     ],
 )
-def test_what_is_no_pair(pairs: Any, message: str) -> None:
+def test_invalid_pairs(pairs: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         POINTER.predict(pairs)
 
 
 @pytest.mark.parametrize("option", ["k", "max_length"])
-def test_sizes_are_positive(option: str) -> None:
+def test_option_ranges(option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
         POINTER.answer("a", "b", **{option: 0})
     with pytest.raises(ValueError, match="k must be at most 1,000, got 1,001"):
@@ -229,7 +229,7 @@ def export(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def test_an_exported_model_answers_alike(tmp_path: Path) -> None:
+def test_an_exported_model_gives_the_same_answers(tmp_path: Path) -> None:
     model = sru_apps.load(export(tmp_path))
     assert model.answer("the cat sat", "who?") == untrained().answer("the cat sat", "who?")
 
@@ -245,7 +245,7 @@ def test_an_exported_model_answers_alike(tmp_path: Path) -> None:
         ({"threshold": "high"}, "is damaged or is not an exported model: ValueError: could not convert"),
     ],
 )
-def test_entries_that_cannot_be_used(tmp_path: Path, entries: dict[str, Any], message: str) -> None:
+def test_invalid_entries(tmp_path: Path, entries: dict[str, Any], message: str) -> None:
     with pytest.raises((UserError, ValueError), match=message):
         sru_apps.load(export(tmp_path, **entries))
 

@@ -13,7 +13,7 @@ from sru_apps.train.fit import Fit
 from sru_apps.train.module import count_parameters
 from sru_apps.train.options import recipe_names, recipe_path
 
-# The data, and the parameters besides the word vectors in millions: published where the paper says so.
+# The data, and the parameters without word vectors in millions, if published.
 RECIPES = {
     "small": ("squad1", None),
     "squad-cpu": ("squad1", None),
@@ -27,12 +27,12 @@ RECIPES = {
     "squad2-fusion": ("squad2", 5.8),
 }
 TAGS, ENTITIES = 51, 19
-"""What spaCy's English pipelines know, with padding."""
+"""The number of tags and entity types in spaCy's English pipelines, including padding."""
 
 
 @cache
 def build(name: str) -> Fit:
-    """Build all but the data, with weights that take no memory."""
+    """Build a recipe on the meta device, without its data."""
     spacy = "features: spacy" in recipe_path(TASK, name).read_text(encoding="utf-8")
     facts = {
         "tokenizer": range(1000),
@@ -56,7 +56,7 @@ def test_every_recipe_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
+def test_every_recipe_builds_a_model_of_the_expected_size(name: str) -> None:
     job = build(name)
     data, millions = RECIPES[name]
     assert job.data.hparams["name"] == data
@@ -67,13 +67,13 @@ def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_says_what_was_measured(name: str) -> None:
+def test_every_recipe_states_its_measurements(name: str) -> None:
     content = recipe_path(TASK, name).read_text(encoding="utf-8")
     assert "# Measured here: " in content
     assert "# Published: " in content
 
 
-def test_recipes_to_compare_differ_in_the_encoder_and_its_epochs_only() -> None:
+def test_compared_recipes_differ_only_in_the_encoder_and_its_epochs() -> None:
     sru, lstm = (build(name) for name in ("squad-cpu", "squad-cpu-lstm"))
     assert replace(sru.module.config, encoder="lstm") == lstm.module.config
     assert sru.module.optimizer == lstm.module.optimizer

@@ -1,4 +1,4 @@
-"""A run that was killed reaches the weights of one that was not."""
+"""A killed run reaches the weights of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from sru_apps.cli import main
 
 
-def test_killed_run_continues_as_if_undisturbed(
+def test_a_killed_run_resumes_exactly(
     fit: Callable[..., Path],
     options: list[str],
     assert_same_checkpoints: Callable[[Path, Path], None],

@@ -25,7 +25,7 @@ PREDICTIONS = {"a": "1973", "b": "crisis", "c": "falls", "d": "Rain"}
 
 
 def squad(*, answerable: bool = False) -> dict[str, Any]:
-    """A file in the form of SQuAD; without the question that has no answer if `answerable`."""
+    """Return a document in SQuAD format, without the unanswerable question if `answerable`."""
     paragraphs = [
         {
             "context": context,
@@ -60,7 +60,7 @@ def score(*args: str) -> int:
     return main(["squad", "score", *args])
 
 
-def test_figures_by_the_rules_of_the_first_version(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_by_the_rules_of_squad_1(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score("p1.json", "--file=dev1.json", "--out=new/out") == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "p1.json: exact match 33.33 %, F1 55.56 % of 3 questions, by the rules of SQuAD 1.1"
@@ -77,7 +77,7 @@ def test_figures_by_the_rules_of_the_first_version(files: Path, capsys: pytest.C
     assert json.loads(Path("new/out/groups.json").read_text())["dataset"] == "dev1.json"
 
 
-def test_figures_by_the_rules_of_the_second_version(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_by_the_rules_of_squad_2(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score("p2.json", "--file=dev2.json", "--null-odds-file=odds.json", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["version"], found["questions"], found["exact_match"]) == ("2.0", 4, 0.25)
@@ -111,7 +111,7 @@ def test_figures_by_the_rules_of_the_second_version(files: Path, capsys: pytest.
         ('{"a": "x"', "p.json: expected a JSON object .* got something else: Expecting"),
     ],
 )
-def test_predictions_that_do_not_fit(
+def test_invalid_predictions(
     files: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
 ) -> None:
     Path("p.json").write_text(content)
@@ -121,7 +121,7 @@ def test_predictions_that_do_not_fit(
 
 
 @pytest.mark.parametrize("content", ["NaN", "true", '"1"', "1" + "0" * 400])
-def test_scores_that_are_none(files: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+def test_invalid_no_answer_scores(files: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     Path("odds.json").write_text(f'{{"a": {content}}}')
     assert score("p2.json", "--file=dev2.json", "--null-odds-file=odds.json") == 1
     message = f"expected the no-answer score of each question, got {content[:60]} for 'a'"

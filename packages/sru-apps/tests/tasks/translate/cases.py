@@ -1,4 +1,4 @@
-"""Small models of every system, and a batch for them."""
+"""Small models of every system, and a batch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "transformer-sru": {"system": "transformer-sru", "attention_heads": 2},
     "both-ways": {"system": "transformer-sru", "attention_heads": 3, "bidirectional": True},
 }
-"""Options that between them reach every branch of the models."""
+"""Options that together cover every branch of the models."""
 
 
 def config_of(**options: Any) -> TranslationConfig:
-    """A configuration of 6 features per symbol, 4 units of an encoder and 8 of a decoder."""
+    """Return a configuration with 6 embedding features, 4 encoder units and 8 decoder units."""
     sizes = {"source_vocab_size": SOURCES, "target_vocab_size": TARGETS, "joint": False}
     units = {"embedding_size": 6, "hidden_size": 4}
     if "system" not in options:
@@ -35,7 +35,7 @@ def config_of(**options: Any) -> TranslationConfig:
 
 
 def model_of(**options: Any) -> TranslationModel:
-    """A model in float64, in evaluation, whose SRU++ attends."""
+    """Return a model in float64 and evaluation mode; alpha of SRU++ is nonzero, so that attention counts."""
     torch.manual_seed(0)
     model = build(config_of(**options)).double().eval()
     for name, parameter in model.named_parameters():
@@ -45,7 +45,7 @@ def model_of(**options: Any) -> TranslationModel:
 
 
 def batch() -> tuple[Tensor, Tensor, Tensor]:
-    """Sources, (5, 3), padded with 0; their padding; targets, (6, 3)."""
+    """Return sources, (5, 3), padded with 0; their mask; targets, (6, 3)."""
     generator = torch.Generator().manual_seed(1)
     mask = torch.arange(max(LENGTHS))[:, None] >= torch.tensor(LENGTHS)
     source = torch.randint(1, SOURCES, mask.shape, generator=generator).masked_fill(mask, 0)

@@ -13,7 +13,7 @@ GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
 
 
 def sentences(count: int, first: int) -> list[list[int]]:
-    """Numbers from 0 to 6, from two to six in a sentence."""
+    """Return sentences of two to six numbers from 0 to 6."""
     return [
         [(first + sentence * (1 + word)) % len(ENGLISH) for word in range(2 + sentence % 5)]
         for sentence in range(count)
@@ -21,19 +21,19 @@ def sentences(count: int, first: int) -> list[list[int]]:
 
 
 def spelled(numbers: list[list[int]], words: list[str]) -> str:
-    """A line for each sentence."""
+    """Return one line per sentence."""
     return "".join(" ".join(words[number] for number in sentence) + "\n" for sentence in numbers)
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is prepared to measure a model goes to the cache.
+    # Evaluation prepares its data in the cache.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `train`, `dev` and `test`, each with the endings .en and .de; to read only."""
+    """A read-only folder with `train`, `dev` and `test`, each as .en and .de."""
     folder = tmp_path_factory.mktemp("corpus")
     for name, count, first in (("train", 30, 0), ("dev", 8, 3), ("test", 6, 5)):
         numbers = sentences(count, first)
@@ -43,7 +43,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small_options(corpus: Path, work: Path) -> list[str]:
-    """Options that make `sru translate fit` a matter of a second: 2 epochs of a few steps."""
+    """Return options for a fast `sru translate fit`: 2 epochs of a few steps."""
     files = {
         f"{part}{side}_file": corpus / f"{name}.{language}"
         for part, name in (("train", "train"), ("validation", "dev"), ("test", "test"))
@@ -87,5 +87,5 @@ def _trained_translator(corpus: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def trained(_trained_translator: Path, tmp_path: Path) -> Path:
-    """A copy of the run folder of a tiny translator from English numbers to German ones."""
+    """A copy of the run folder of a tiny translator from English to German numbers."""
     return Path(shutil.copytree(_trained_translator, tmp_path / "runs/translate/train/trained"))

@@ -28,7 +28,7 @@ TEXTS = ["one two", "", "seven three one"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A translator that has learned nothing, exported."""
+    """An exported untrained translator."""
     torch.manual_seed(0)
     texts = ("one two three four five six seven", "eins zwei drei vier fünf sechs sieben")
     tokenizer = TokenizerPair(*(SentenceTokenizer(WordTokenizer.train([text])) for text in texts))
@@ -57,7 +57,7 @@ def fields(translations: list[Translation]) -> list[dict[str, object]]:
     return [{name: getattr(found, name) for name in names} for found in translations if found.score]
 
 
-def test_sentences_are_translated_as_from_python(
+def test_the_command_translates_like_the_python_api(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: Translator = sru_apps.load(model)
@@ -78,7 +78,7 @@ def test_sentences_are_translated_as_from_python(
     assert capsys.readouterr().out.splitlines() == [f"1\t{row.score:.4f}\t{row.text}" for row in found[0]]
 
 
-def test_drawn_translations_have_seeds(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sampled_translations_have_seeds(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawn = []
     for seed in (4, 5):
         options = ["--sample", "--n-best=2", "--temperature=2", f"--seed={seed}", "--json"]
@@ -90,7 +90,7 @@ def test_drawn_translations_have_seeds(model: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("pictures")
-def test_attention_is_drawn(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_attention_is_plotted(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "attention.png"
     assert run("translate", model, "one $two^ three", f"--attention-picture={picture}") == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -99,7 +99,7 @@ def test_attention_is_drawn(model: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
 
 
-def test_files_of_lines_and_of_rows(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_files_and_tables(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained: Translator = sru_apps.load(model)
     expected = [best.text for best in trained.predict([*TEXTS, "zebra"])]
     (tmp_path / "in.en.gz").write_bytes(gzip.compress("\n".join([*TEXTS, "zebra", ""]).encode()))
@@ -117,7 +117,7 @@ def test_files_of_lines_and_of_rows(model: Path, tmp_path: Path, capsys: pytest.
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("en", "score"), *((text, "1") for text in [*TEXTS, "zebra"])])
     options = [f"--file={tmp_path / 'in.csv'}", "--text-column=en", f"--out={tmp_path / 'out.csv'}"]
-    with pytest.warns(UserWarning, match=r"in\.csv:5: nothing of it is in the model's vocabulary"):
+    with pytest.warns(UserWarning, match=r"in\.csv:5: none of it is in the model's vocabulary"):
         assert run("translate", model, *options, "--n-best=2") == 0
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -160,8 +160,8 @@ def test_given_translations_are_scored(
     ("args", "status", "message"),
     [
         (["translate", "one", "--file=x"], 2, "give sentences either as arguments or in --file, not both"),
-        (["translate", "one", "--out=x"], 2, "--out is for the translations of --file, and"),
-        (["translate", "--file=in.en", "--out=x", "--json"], 2, "of --file, and --json prints; leave it out"),
+        (["translate", "one", "--out=x"], 2, "--out is for the translations of --file, but"),
+        (["translate", "--file=in.en", "--out=x", "--json"], 2, "of --file, but --json prints; leave it out"),
         (
             ["translate", "--file=in.en", "--out=./in.en"],
             2,
@@ -189,7 +189,11 @@ def test_given_translations_are_scored(
             1,
             "alpha is the exponent of the length penalties average and gnmt, got 0.5 with none; leave it out",
         ),
-        (["translate", "one", "--min-length=3", "--max-length=2"], 1, "max_length must be at least 3"),
+        (
+            ["translate", "one", "--min-length=3", "--max-length=2"],
+            1,
+            "max_length must be at least min_length (3), got 2",
+        ),
         (["translate", "one", "--sample", "--top-p=2"], 1, "top_p must be above 0 and at most 1, got 2"),
         (["score", *["in.en"] * 3], 2, "or one file with a column for each, got 3 files"),
         (["score", "in.en", "none"], 1, "none: expected a file, got No such file or directory"),
@@ -202,7 +206,7 @@ def test_given_translations_are_scored(
         (["score", "empty", "empty"], 1, "empty"),
     ],
 )
-def test_what_cannot_be_done(
+def test_errors(
     model: Path,
     args: list[str],
     status: int,

@@ -1,4 +1,4 @@
-"""What a `TranslationData` gives without a trainer around it."""
+"""`TranslationData` without a trainer."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def test_every_pair_of_an_epoch_comes_once_and_as_it_is_written(
-    make: Callable[..., TranslationData], corpus: Path
-) -> None:
+def test_an_epoch_contains_every_pair_once(make: Callable[..., TranslationData], corpus: Path) -> None:
     data = make()
     pair = data.tokenizer
     assert pair is not None
@@ -74,7 +72,7 @@ def test_every_pair_of_an_epoch_comes_once_and_as_it_is_written(
     assert sorted(seen) == list(range(30))
 
 
-def test_processes_share_an_epoch(
+def test_processes_split_an_epoch(
     make: Callable[..., TranslationData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[int] = set()
@@ -86,7 +84,7 @@ def test_processes_share_an_epoch(
     assert seen == set(range(30))
 
 
-def test_pairs_are_held_out_where_no_file_is_for_validation(make: Callable[..., TranslationData]) -> None:
+def test_pairs_are_held_out_without_a_validation_file(make: Callable[..., TranslationData]) -> None:
     options = {"validation_file": None, "validation_target_file": None}
     data = make(**options, seed=3)
     loaders = data.train_dataloader(), data.val_dataloader()
@@ -97,7 +95,7 @@ def test_pairs_are_held_out_where_no_file_is_for_validation(make: Callable[..., 
     assert data.tokenizer.source.decode(data.parts["validation"][0].source.tolist()) == text.source
     others = [make(**options, seed=seed).parts["validation"] for seed in range(4)]
     assert len({tuple(other.numbers.tolist()) for other in others}) > 1  # type: ignore[attr-defined]
-    # A checkpoint is measured on the same ones, which takes the training pairs too.
+    # A checkpoint is evaluated on the same pairs, which requires the training pairs.
     again = make(**options, seed=3, state=data.state_dict(), evaluates=True)
     assert again.parts["validation"].numbers.tolist() == sorted(held_out)  # type: ignore[attr-defined]
 
@@ -120,15 +118,13 @@ def test_tables_give_the_same_pairs(
         data.test_dataloader()
 
 
-def test_several_references_are_those_of_several_files(
-    make: Callable[..., TranslationData], corpus: Path
-) -> None:
+def test_several_references_from_several_files(make: Callable[..., TranslationData], corpus: Path) -> None:
     data = make(test_target_file=[str(corpus / "test.de"), str(corpus / "test.en")])
     found = data.parts["test"].text(0).targets  # type: ignore[attr-defined]
     assert found == (lines(corpus / "test.de")[0], lines(corpus / "test.en")[0])
 
 
-def test_a_checkpoint_is_measured_with_its_own_vocabulary_and_without_training_pairs(
+def test_a_checkpoint_is_evaluated_with_its_own_vocabulary_and_without_training_pairs(
     make: Callable[..., TranslationData], corpus: Path, tmp_path: Path
 ) -> None:
     state = make().state_dict()
@@ -142,7 +138,7 @@ def test_a_checkpoint_is_measured_with_its_own_vocabulary_and_without_training_p
     assert data.parts["test"][0].source.tolist() == [data.tokenizer.source.encode("one")[0], 1]
 
 
-def test_another_vocabulary_than_the_checkpoints_is_refused(
+def test_a_vocabulary_unlike_the_checkpoints_is_refused(
     make: Callable[..., TranslationData], tmp_path: Path
 ) -> None:
     state = make().state_dict()
@@ -157,7 +153,7 @@ def test_another_vocabulary_than_the_checkpoints_is_refused(
         make(state=state, evaluates=True, **folder, prepared_dir=str(tmp_path / "rare"))
 
 
-def test_case_does_not_matter_where_the_vocabulary_is_lower_cased(
+def test_a_lower_cased_vocabulary_implies_caseless_scores(
     make: Callable[..., TranslationData], tmp_path: Path
 ) -> None:
     pytest.importorskip("sacrebleu")
@@ -200,7 +196,7 @@ def test_the_opening_counts_pairs_and_tokens(
         ({"name": "multi30k-en-de", "test_target_file": "x"}, "give --data.test_file too"),
         (
             {"train_file": "x", "test_set": "y"},
-            "--test-set chooses among those of a published set; give --test",
+            r"--test-set needs published data \(--data.name\); use --test",
         ),
         ({"validation_file": "x", "prepared_dir": "p"}, "validation_file needs a train_file"),
         ({"test_file": "x", "prepared_dir": "p"}, "test_file needs sentences to train on"),
@@ -232,7 +228,7 @@ def test_an_unknown_test_set_is_named() -> None:
         TranslationData(name="multi30k-en-de", test_set="nope")
 
 
-def test_a_folder_may_hold_longer_sentences_than_a_batch(
+def test_a_prepared_sentence_may_exceed_the_batch_size(
     make: Callable[..., TranslationData], tmp_path: Path
 ) -> None:
     make()
@@ -242,7 +238,7 @@ def test_a_folder_may_hold_longer_sentences_than_a_batch(
     data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_tokens=6)
     data.setup("fit")
     message = (
-        "prepared: expected training sentences of at most 6 tokens with their ends, .* got one of 7; raise"
+        r"prepared: expected training sentences of at most 6 tokens \(max_tokens\), .* got one of 7; raise"
     )
     with pytest.raises(DataError, match=message):
         data.train_dataloader()
@@ -260,7 +256,7 @@ def test_a_folder_may_hold_longer_sentences_than_a_batch(
         ("joint", False, True),
     ],
 )
-def test_a_prepared_folder_has_settled_options(
+def test_a_prepared_folder_fixes_its_options(
     make: Callable[..., TranslationData], tmp_path: Path, option: str, prepared: Any, given: Any
 ) -> None:
     make()

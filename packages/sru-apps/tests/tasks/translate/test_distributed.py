@@ -1,4 +1,4 @@
-"""Two processes train as one does that adds up the gradients of two batches."""
+"""Two processes train like one process that accumulates the gradients of two batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
 def test_two_processes_are_one_with_two_batches_per_step(
     options: list[str], tmp_path: Path, forked: Forked
 ) -> None:
-    # As many batches as let every step have two.
+    # An even number of batches, so that every step has two.
     own = [*options, "--data.max_tokens=34", "--model.dropout=0", "--optimizer.schedule=cosine"]
     assert main(["translate", "fit", *own, "--trainer.accumulate_grad_batches=2", "--name=one"]) == 0
     two = ["translate", "fit", *own, "--trainer.strategy=ddp", "--trainer.devices=2", "--name=two"]

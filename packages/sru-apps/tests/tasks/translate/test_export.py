@@ -1,4 +1,4 @@
-"""Exported models translate as those they were made of."""
+"""Exported models translate like the original models."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from sru_nn.operators import TORCH_2_13
 from .cases import SOURCES, SYSTEMS, TARGETS, model_of
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(package, reason="export needs it, or its test")
+    pytest.importorskip(package, reason="the export or this test needs it")
 pytestmark = [
     pytest.mark.skipif(not TORCH_2_13, reason="sentences of any length in a graph need torch 2.13"),
-    # PyTorch's exporter uses what it deprecates.
+    # PyTorch's exporter calls deprecated functions.
     pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec:FutureWarning"),
 ]
 SENTENCES = [[3, 1, 4, 1, 5, 9, 2], [6], [5, 3, 5], [8, 9, 7, 9, 3]]
 
 
 def words(count: int) -> SentenceTokenizer:
-    """A vocabulary of `count` words, those of padding, of the unknown word and both markers among them."""
+    """Return a vocabulary of `count` tokens, including padding, unknown and both markers."""
     return SentenceTokenizer(WordTokenizer.from_words([f"w{number}" for number in range(count - 4)]))
 
 
 def exported(folder: Path, model: TranslationModel) -> OnnxTranslator:
-    """Write a model of `cases` with vocabularies, and open it."""
+    """Export a model of `cases` with vocabularies, and open it."""
     export.write_export(folder, model, TokenizerPair(words(SOURCES), words(TARGETS)))
     return OnnxTranslator(folder)
 
 
-def opinionated(**options: Any) -> TranslationModel:
-    """A model whose translations of sentences differ and end at different places."""
+def varied_model(**options: Any) -> TranslationModel:
+    """Return a model whose translations differ between sentences and end at different lengths."""
     model = model_of(**options)
     with torch.no_grad():
         model.output.weight.mul_(4)
@@ -54,7 +54,7 @@ def opinionated(**options: Any) -> TranslationModel:
 
 
 def expected(model: TranslationModel, **options: Any) -> list[list[tuple[list[int], float]]]:
-    """What PyTorch finds."""
+    """Return PyTorch's translations."""
     lengths = torch.tensor([len(sentence) for sentence in SENTENCES])
     mask = torch.arange(int(lengths.max()))[:, None] >= lengths
     source = torch.zeros(mask.shape, dtype=torch.int64)
@@ -73,13 +73,13 @@ SEARCHES: list[dict[str, Any]] = [
 
 
 class Session:
-    """Runs what `write_graphs` exports without turning it into ONNX, which takes most of the time."""
+    """Runs the exported programs of `write_graphs` without the conversion to ONNX, which is slow."""
 
     programs: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def write(cls, model: Any, args: Any, path: Path, **options: Any) -> None:
-        """Export as `to_onnx` begins to."""
+        """Do the first part of `to_onnx`."""
         names = options.pop("input_names"), options.pop("output_names")
         cls.programs[path.name] = torch.export.export(model, args, **options).module(), *names
 
@@ -100,22 +100,20 @@ class Session:
 
 @torch.no_grad()
 @pytest.mark.parametrize("system", ["srupp", "transformer-sru"])
-def test_the_search_finds_what_pytorch_finds(
-    tmp_path: Path, system: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_search_equals_pytorchs(tmp_path: Path, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sru_apps.tasks.translate.graphs.to_onnx", Session.write)
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
     small = {"encoder": "srupp", "num_layers": 1, "decoder_layers": 1, "attention": "luong"}
-    model = opinionated(**SYSTEMS[system] | ({} if system == "transformer-sru" else small))
+    model = varied_model(**SYSTEMS[system] | ({} if system == "transformer-sru" else small))
     translator = exported(tmp_path / "exported", model)
     for options in SEARCHES:
         assert translator.translate(SENTENCES, **options) == expected(model, **options)
-    # How long a translation may be is told by the export.
+    # The export determines the maximum length.
     translator.config["longest"] = {"per_source_symbol": 0, "more": 2}
     short = translator.translate(SENTENCES)
     assert short == expected(model, max_length=2)
     translator.config["longest"] = {"per_source_symbol": PER_SYMBOL, "more": MORE}
-    # Those of the model are the defaults, and no sentence depends on the others.
+    # The defaults are the model's, and no sentence depends on the others.
     together = translator.translate(SENTENCES)
     assert together == expected(model)
     assert len({tuple(best.ids) for best, *_ in together}) > 1
@@ -147,7 +145,8 @@ def test_the_command(trained: Path, corpus: Path, tmp_path: Path, capsys: pytest
     path.write_text(json.dumps(translator.config | {"forbidden": [0, *range(2, len(model.tokenizer) - 1)]}))
     lines = sentences.read_text().splitlines()
     with pytest.raises(
-        UserError, match=r"[0-5] of 6 translations .*; '.*' is '.*' \(-.*\) by PyTorch and .* by ONNX"
+        UserError,
+        match=r"[0-5] of 6 translations .*; '.*' becomes '.*' \(-.*\) with PyTorch and .* with ONNX",
     ):
         export.compare(folder, model.network, model.tokenizer, lines)
 
@@ -160,16 +159,16 @@ def test_the_command(trained: Path, corpus: Path, tmp_path: Path, capsys: pytest
 
     refuses(r"sentence 1 must have 1 to 3 symbols, got 4", [2], [2] * 4)
     refuses(r"sentence 0 must have 1 to 3 symbols, got 0", [])
-    refuses(r"sentence 0 holds an id that is not from 0 to 10", [11])
+    refuses(r"sentence 0 has an id outside the range 0 to 10", [11])
     refuses(r"n_best must be from 1 to the beam, 2, got 3", [2], n_best=3)
     refuses(r"length_penalty must be average, gnmt or none, got 'wu'", [2], length_penalty="wu")
     refuses(r"alpha is the exponent of .* got 0.6 with none", [2], length_penalty="none", alpha=0.6)
-    refuses(r"min_length must be from 0 to 2, the most symbols, got 3", [2], min_length=3)
+    refuses(r"min_length must be from 0 to 2, the maximum length, got 3", [2], min_length=3)
     assert all(len(best.ids) <= 2 for (best,) in OnnxTranslator(folder).translate([[2], [3]], max_length=9))
     path.write_text(json.dumps(limited | {"most_source_symbols": None}))
     refuses(r"sentence 0 must have at least 1 symbol, got 0", [])
     path.write_text(json.dumps(limited | {"format": 9}))
-    refuses(r"exported has the format 9, and this search reads 1; take the onnx_search.py of the", [2])
+    refuses(r"exported has format 9, but this script reads format 1; use the onnx_search.py of the", [2])
 
 
 def test_wrong_command_lines(
@@ -183,8 +182,8 @@ def test_wrong_command_lines(
         return capsys.readouterr().err
 
     out = ("--out", tmp_path / "exported")
-    assert "--out must be a folder, and " in message(trained, "--out", empty)
-    assert "--check needs sentences, and " in message(trained, *out, "--check", empty)
+    assert "--out must be a folder, but " in message(trained, "--out", empty)
+    assert "--check needs sentences, but " in message(trained, *out, "--check", empty)
     assert "cannot read " in message(trained, *out, "--check", tmp_path / "missing")
     assert "no model at " in message(tmp_path / "missing", *out)
 
@@ -206,6 +205,6 @@ def test_wrong_command_lines(
     assert "the disk is full" in message(trained, *out)
     assert list(out[1].iterdir()) == []
     monkeypatch.setattr(export, "TORCH_2_13", False)
-    assert "exporting sentences of any length needs torch 2.13, this is " in message(trained, *out)
+    assert "exporting sentences of any length needs torch 2.13, got " in message(trained, *out)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "this needs onnx and onnxscript; pip install onnx onnxscript" in message(trained, *out)

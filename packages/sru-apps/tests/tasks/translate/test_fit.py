@@ -1,4 +1,4 @@
-"""`sru translate`: training, and figures of files and several references."""
+"""`sru translate`: training, and evaluation on files with several references."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return line
 
 
-def test_a_fit_tests_and_exports_its_best_epoch(trained: Path, corpus: Path) -> None:
+def test_fit_tests_and_exports_the_best_epoch(trained: Path, corpus: Path) -> None:
     summary = json.loads((trained / "summary.json").read_text())
     assert {"loss", "perplexity", "bleu", "chrf"} <= summary["test"].keys()
     assert summary["test_bleu"] == summary["test"]["bleu"]
@@ -54,7 +54,7 @@ def test_a_fit_tests_and_exports_its_best_epoch(trained: Path, corpus: Path) -> 
     ]
 
 
-def test_other_sentences_with_several_references(
+def test_evaluation_on_other_sentences_with_several_references(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = sru_apps.load(trained)
@@ -75,9 +75,7 @@ def test_other_sentences_with_several_references(
     assert (tmp_path / "figures/translations.txt").read_text(encoding="utf-8").splitlines() == translations
 
 
-def test_a_table_of_other_sentences_has_their_translations(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_on_a_table(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = "one two three four five six"
     translation = sru_apps.load(trained).translate(source)[0].text
     for name, columns in (("usual", "source\ttarget"), ("own", "en\tde")):
@@ -88,7 +86,7 @@ def test_a_table_of_other_sentences_has_their_translations(
     assert "chrF 100.00, loss " in out
 
 
-def test_nothing_is_translated_twice_for_the_report(
+def test_the_report_translates_nothing_again(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
@@ -106,9 +104,7 @@ def test_nothing_is_translated_twice_for_the_report(
     assert written == former
 
 
-def test_a_beam_given_to_validate_is_that_of_the_search(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_uses_the_given_beam(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = {
         beam: json.loads(run(capsys, "validate", trained, f"--beam={beam}", "--json")) for beam in (1, 2)
     }
@@ -117,9 +113,7 @@ def test_a_beam_given_to_validate_is_that_of_the_search(
     assert found[1]["loss"] == pytest.approx(found[2]["loss"])
 
 
-def test_weights_are_not_shared_among_processes(
-    options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fsdp_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     message = "the strategy fsdp is not supported for this task; give --trainer.strategy ddp"
     assert message in refused(capsys, "fit", *options, "--trainer.strategy=fsdp", "--trainer.devices=2")
 
@@ -133,7 +127,7 @@ def test_pairs_are_prepared_once(
     assert f"Prepared pairs: {tmp_path / 'prepared'}" in out
 
 
-def test_a_model_starts_from_another_one(
+def test_training_starts_from_another_model(
     trained: Path,
     corpus: Path,
     options: list[str],
@@ -155,7 +149,7 @@ def test_a_model_starts_from_another_one(
     assert main(["translate", "fit", f"--resume={second}", "--trainer.max_steps=2"]) == 0
     summary = json.loads((second / "summary.json").read_text())
     assert summary["steps"] == 2
-    # Measured as any other model is, without the pairs it was trained on.
+    # It can be evaluated like any other model, without its training pairs.
     source.write_text("one\n")
     found = json.loads(run(capsys, "validate", second, "--json"))
     assert found["bleu"] == pytest.approx(summary["validation"]["bleu"])
@@ -169,7 +163,7 @@ def test_a_model_starts_from_another_one(
         (
             "train.de",
             (b"eins " * 11 + b"\n") * 30,
-            "none can: sentence longer than the limit",
+            "none of them usable: sentence longer than the limit",
         ),
     ],
 )

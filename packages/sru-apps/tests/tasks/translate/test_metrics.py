@@ -1,4 +1,4 @@
-"""BLEU and chrF are those of sacrebleu."""
+"""BLEU and chrF equal those of sacrebleu."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFERENCES = [
 ]
 
 
-def test_figures_are_those_of_all_sentences_and_all_references() -> None:
+def test_scores_use_all_sentences_and_all_references() -> None:
     sacrebleu = pytest.importorskip("sacrebleu")
     scorer = TranslationScorer(tokenizer="none", lowercase=True)
     found = scorer.corpus(HYPOTHESES, REFERENCES)
@@ -33,7 +33,7 @@ def test_figures_are_those_of_all_sentences_and_all_references() -> None:
     )
 
 
-def test_the_signature_says_how_they_were_computed() -> None:
+def test_signatures() -> None:
     pytest.importorskip("sacrebleu")
     scorer = TranslationScorer(tokenizer="none", lowercase=True)
     scorer.corpus(HYPOTHESES, REFERENCES)
@@ -45,10 +45,10 @@ def test_the_signature_says_how_they_were_computed() -> None:
     assert other.signatures[0].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
 
 
-def test_an_empty_reference_beside_others_is_missing() -> None:
+def test_an_empty_reference_next_to_others_is_missing() -> None:
     pytest.importorskip("sacrebleu")
     scorer = TranslationScorer(tokenizer="none")
-    # The length of the empty one would be the closest to that of the second hypothesis.
+    # The empty reference would be the closest in length to the second hypothesis.
     hypotheses = ["a b c d e", "a"]
     found = scorer.corpus(hypotheses, [("a b c d e", "a b c d f"), ("a g h i j", "")])
     assert scorer.signatures[0].startswith("nrefs:var|")
@@ -56,12 +56,12 @@ def test_an_empty_reference_beside_others_is_missing() -> None:
     assert scorer.sentence("a", ("a b c d e", "")).bleu == scorer.sentence("a", ("a b c d e",)).bleu
 
 
-def test_a_sentence_too_short_for_four_grams_has_a_figure() -> None:
+def test_a_sentence_too_short_for_four_grams_has_a_score() -> None:
     pytest.importorskip("sacrebleu")
     assert TranslationScorer().sentence("a dog", ["a dog"]).bleu == pytest.approx(100)
 
 
-def test_without_sacrebleu_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sacrebleu(monkeypatch: pytest.MonkeyPatch) -> None:
     found = builtins.__import__
 
     def without(name: str, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""All systems: steps, padding, neighbours, gradients; what the options decide."""
+"""All systems: steps, padding, batching, gradients; the effect of options."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .cases import LENGTHS, SYSTEMS, TARGETS, batch, config_of, model_of
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_steps_of_several_hypotheses_equal_the_whole(name: str) -> None:
+def test_steps_of_several_hypotheses_equal_decode(name: str) -> None:
     model, (source, mask, target) = model_of(**SYSTEMS[name]), batch()
     other = target.flip(1)
     memory = model.encode(source, mask)
     first, second = (model.output(model.decode(ids, memory)) for ids in (target, other))
-    # Both targets of each source side by side; before the fourth symbol they change places.
+    # Both targets of each source in one batch; they are swapped before the fourth symbol.
     state = select_streams(model.start(memory), torch.tensor([0, 0, 1, 1, 2, 2]))
     pairs = torch.stack([target, other], 2)
     for t in range(6):
@@ -37,7 +37,7 @@ def test_steps_of_several_hypotheses_equal_the_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_neither_padding_nor_neighbours_count(name: str) -> None:
+def test_padding_and_batching_change_nothing(name: str) -> None:
     model, (source, mask, target) = model_of(**SYSTEMS[name]), batch()
     with torch.no_grad():
         model.source_embedding.weight[0] = torch.nan
@@ -98,7 +98,7 @@ def test_every_parameter_learns(options: dict[str, Any]) -> None:
     assert not still
     torch.optim.SGD(model.parameters(), lr=0.01).step()
     assert loss() < before
-    # Dropout of every kind in training, and none that a NaN comes from.
+    # In training every dropout is on, and none produces NaN.
     model.train()
     first, second = loss(), loss()
     assert first.isfinite()
@@ -106,7 +106,7 @@ def test_every_parameter_learns(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_mixed_precision_gives_about_the_same_loss(name: str) -> None:
+def test_mixed_precision_approximates_the_loss(name: str) -> None:
     if name == "lstm" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("PyTorch has no LSTM in bfloat16 for this processor")
     model, (source, mask, target) = model_of(**SYSTEMS[name]).float(), batch()
@@ -119,7 +119,7 @@ def test_mixed_precision_gives_about_the_same_loss(name: str) -> None:
     torch.testing.assert_close(mixed, nll, atol=0.05, rtol=0)
 
 
-def test_the_parameters_of_an_encoder_decoder() -> None:
+def test_the_parameter_count_of_an_encoder_decoder() -> None:
     model = model_of(tie_embeddings="none")
     size, units, ways, decoder = 6, 4, 2, 8
     embeddings = 11 * size + 2 * TARGETS * size
@@ -136,17 +136,17 @@ def test_the_parameters_of_an_encoder_decoder() -> None:
     )
 
 
-def test_what_is_tied() -> None:
+def test_tied_embeddings() -> None:
     for tied, joint in (("none", True), ("target", True), ("all", True)):
         model = model_of(tie_embeddings=tied, joint=joint, source_vocab_size=TARGETS)
         target, output = model.target_embedding.weight, model.output.weight
         assert (output is target) == (tied != "none")
         assert (model.source_embedding is model.target_embedding) == (tied == "all")
-        # Tied or not, what the layers read has unit variance.
+        # Tied or not, the input of the layers has unit variance.
         assert float(target.detach().std()) * 6**0.5 == pytest.approx(1, abs=0.25)
 
 
-def test_word_dropout_forgets_whole_symbols() -> None:
+def test_word_dropout_drops_whole_symbols() -> None:
     model = model_of(word_dropout=0.4, dropout=0.0)
     ids = torch.arange(TARGETS).repeat(40).view(40, TARGETS)
     kept = model.train().embed(model.target_embedding, ids) / model.eval().embed(model.target_embedding, ids)
@@ -154,7 +154,7 @@ def test_word_dropout_forgets_whole_symbols() -> None:
     assert 0.3 < (kept[..., 0] == 0).double().mean() < 0.5
 
 
-def test_variational_dropout_draws_once_for_a_sentence() -> None:
+def test_variational_dropout_uses_one_mask_per_sentence() -> None:
     for decoder in ("gru", "sru"):
         model = model_of(decoder=decoder, encoder=decoder, variational=True, dropout=0.5).train()
         kinds = {type(module).__name__ for module in model.modules() if isinstance(module, nn.Dropout)}
@@ -163,7 +163,7 @@ def test_variational_dropout_draws_once_for_a_sentence() -> None:
         assert inside == ([0.5] * 4 if decoder == "sru" else [])
 
 
-def test_dropouts_that_follow_from_another_one() -> None:
+def test_defaults_of_dropout() -> None:
     model = model_of(**SYSTEMS["transformer-sru"], dropout=0.3)
     assert (model.output_dropout.p, model.decoder[0].sru.dropout) == (0.3, 0.3)
     model = model_of(
@@ -228,7 +228,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
         config_of(**options)
 
 
-def test_options_of_cells_reach_those_that_have_them() -> None:
+def test_cell_options_reach_the_cells_that_have_them() -> None:
     model = model_of(encoder="lstm", decoder="sru", layer_norm=True, highway_bias=-1.0)
     cells = [module for module in model.modules() if type(module).__name__ == "SRUCell"]
     assert [cell.layer_norm is not None for cell in cells] == [True, True]

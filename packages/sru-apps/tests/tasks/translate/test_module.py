@@ -1,4 +1,4 @@
-"""The losses and the figures of a training."""
+"""The losses and the figures of training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build(data: TranslationData, **options: Any) -> TranslationModule:
     return TranslationModule.build(data, {**OPTIONS, **options}, OptimizerConfig())
 
 
-def test_the_loss_is_smoothed_and_the_mean_over_tokens_that_are_no_padding(data: TranslationData) -> None:
+def test_the_loss_is_smoothed_and_averaged_over_tokens_without_padding(data: TranslationData) -> None:
     module = build(data, label_smoothing=0.2)
     batch = next(iter(data.train_dataloader()))
     assert (batch.targets == IGNORE).any()
@@ -57,7 +57,7 @@ def test_the_loss_is_smoothed_and_the_mean_over_tokens_that_are_no_padding(data:
 
 
 @pytest.mark.parametrize("fitting", [True, False])
-def test_figures_are_those_of_all_sentences(
+def test_figures_are_computed_over_all_sentences(
     data: TranslationData, fitting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = build(data, label_smoothing=0.2, beam=4, validation_beam=2).eval()

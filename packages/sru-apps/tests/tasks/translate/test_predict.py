@@ -1,4 +1,4 @@
-"""Translators in use: their searches are independent of the batch, and score what they say."""
+"""Trained translators: searches do not depend on the batch, and their scores are exact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SYSTEMS = ["sru", "srupp", "lstm", "gru", "transformer-sru"]
 def translator(
     system: str = "sru", source: Tokenizer | None = None, target: Tokenizer | None = None, seed: int = 0
 ) -> Translator:
-    """A translator of random weights, in float64, whose scores differ enough to have a rank."""
+    """Return a translator with random weights in float64, whose scores differ enough to rank."""
     texts = (source or WordTokenizer.train([ENGLISH]), target or WordTokenizer.train([GERMAN]))
     tokenizer = TokenizerPair(*map(SentenceTokenizer, texts))
     is_transformer = system == "transformer-sru"
@@ -53,7 +53,7 @@ def translator(
 
 
 def favour(model: Translator, symbol: int, by: float) -> None:
-    """Add to the score of a symbol at every step."""
+    """Add a constant to the logit of a symbol at every step."""
     step = model.network.step
 
     def favouring(*args: Any) -> Any:
@@ -74,7 +74,7 @@ def ids_of(model: Translator, texts: list[str]) -> tuple[torch.Tensor, torch.Ten
     return rows, mask
 
 
-def test_an_exponent_of_no_length_penalty() -> None:
+def test_alpha_needs_a_length_penalty() -> None:
     config = translator(SYSTEMS[0]).network.config
     without = replace(config, length_penalty="none")
     with pytest.raises(ValueError, match=r"^alpha is the exponent of .* got 1 with none; leave it out"):
@@ -84,7 +84,7 @@ def test_an_exponent_of_no_length_penalty() -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_a_search_depends_on_its_sentence_alone(system: str) -> None:
+def test_a_search_depends_only_on_its_sentence(system: str) -> None:
     model = translator(system)
     options: Any = {"prefixes": [[3], [], [2, 4], []], "keep_attention": True}
     how = Search(n_best=3, max_length=9, min_length=2, length_penalty="none")
@@ -105,7 +105,7 @@ def test_a_search_depends_on_its_sentence_alone(system: str) -> None:
 
 
 @pytest.mark.parametrize("how", [Search(n_best=3), Search(n_best=3, sampling=Sampling(), max_length=5)])
-def test_scores_are_those_of_the_whole_translation(how: Search) -> None:
+def test_scores_equal_those_of_the_whole_translation(how: Search) -> None:
     model = translator()
     for text in TEXTS:
         found = model.translate(text, how)
@@ -118,7 +118,7 @@ def test_scores_are_those_of_the_whole_translation(how: Search) -> None:
             assert translation.score == pytest.approx(expected, abs=1e-10)
 
 
-def test_streams_keep_their_order_and_their_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_keep_the_order_and_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     model = translator()
     texts = [*TEXTS, "", "  ", *reversed(TEXTS)]
     best = model.predict(texts)
@@ -162,7 +162,7 @@ def test_prefixes_and_lengths() -> None:
     found = model.translate("a dog", Search(n_best=3, min_length=4, max_length=5), prefix="zwei hund")
     assert all(translation.text.startswith("zwei hund ") for translation in found)
     assert all(4 <= len(translation.text.split()) <= 5 for translation in found)
-    # A long one may go on even so.
+    # A long prefix raises the limit.
     assert len(model.translate("a", prefix="zwei " * 30)[0].text.split()) >= 30
 
 
@@ -185,11 +185,11 @@ def test_errors() -> None:
         model.predict("a dog")
     with pytest.raises(ValueError, match="n_best must be at most the size of the beam, 3, got 4"):
         model.translate("a", Search(n_best=4))
-    with pytest.raises(ValueError, match="max_length must be at least 3, the least, got 2"):
+    with pytest.raises(ValueError, match=r"max_length must be at least min_length \(3\), got 2"):
         Search(min_length=3, max_length=2)
     with pytest.raises(ValueError, match="max_length must be at least 2, the symbols of the prefix, got 1"):
         model.translate("a", Search(max_length=1), prefix="zwei hund")
-    with pytest.raises(ValueError, match="a side must have at most 1,024 symbols, got 1,025: 'a'"):
+    with pytest.raises(ValueError, match="each side must have at most 1,024 symbols, got 1,025: 'a'"):
         model.score([("a", "zwei " * 1025)])
     other = TokenizerPair(SentenceTokenizer(WordTokenizer.train(["a"])), model.tokenizer.target)
     with pytest.raises(UserError, match="the model reads 13 tokens and its tokenizer has 5"):

@@ -16,7 +16,7 @@ from sru_apps.train.options import recipe_names, recipe_path
 
 WAYS = ("en-de", "de-en")
 CELLS = ("sru", "lstm", "gru")
-# The tokens of both vocabularies, and the parameters in millions.
+# The vocabulary size of each side, and the parameters in millions.
 RECIPES: dict[str, tuple[int, float]] = {
     **{f"multi30k-{way}-{cell}": (5002, 3.93) for way in WAYS for cell in CELLS},
     **{f"multi30k-{way}-transformer-sru": (5002, 5.03) for way in WAYS},
@@ -26,7 +26,7 @@ RECIPES: dict[str, tuple[int, float]] = {
 
 
 class Vocabulary(SimpleNamespace):
-    """Stands in for a tokenizer."""
+    """A stand-in for a tokenizer."""
 
     def __len__(self) -> int:
         return int(self.size)
@@ -34,7 +34,7 @@ class Vocabulary(SimpleNamespace):
 
 @cache
 def build(name: str) -> Fit:
-    """Build all but the data, with weights that take no memory."""
+    """Build a recipe on the meta device, without its data."""
     pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
     side = Vocabulary(size=RECIPES[name][0])
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
@@ -51,7 +51,7 @@ def test_every_recipe_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
+def test_every_recipe_builds_a_model_of_the_expected_size(name: str) -> None:
     job = build(name)
     assert job.run.path.parent == Path("nowhere", "translate", name)
     assert count_parameters(job.module) / 1e6 == pytest.approx(RECIPES[name][1], abs=0.02)
@@ -61,7 +61,7 @@ def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("direction", WAYS)
-def test_recipes_to_compare_differ_in_the_cells_and_their_widths_only(direction: str) -> None:
+def test_compared_recipes_differ_only_in_the_cells_and_their_widths(direction: str) -> None:
     first, *others = (build(f"multi30k-{direction}-{cell}") for cell in CELLS)
     for other in others:
         config = other.module.config

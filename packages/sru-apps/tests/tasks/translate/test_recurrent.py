@@ -1,4 +1,4 @@
-"""The equations of the encoder-decoder: attention, where it stands, and the first state."""
+"""The equations of the encoder-decoder: attention, its position, and the initial state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .cases import LENGTHS, batch, model_of
 
 
 @pytest.mark.parametrize("score", ["dot", "general", "concat"])
-def test_attention_is_a_mean_weighted_by_the_score(score: Any) -> None:
+def test_attention_is_an_average_weighted_by_the_score(score: Any) -> None:
     torch.manual_seed(0)
     sizes = (3, 3) if score == "dot" else (2, 3)
     attention = SourceAttention(*sizes, score=score).double()
@@ -43,7 +43,7 @@ def test_scores_start_with_unit_variance(score: Any) -> None:
     assert 0.8 < float((query[0] @ attention.keys(m)[:, 0].t()).detach().std()) < 1.2
 
 
-def test_dropout_of_alignments_leaves_the_weights_that_are_shown() -> None:
+def test_dropout_does_not_change_the_returned_weights() -> None:
     torch.manual_seed(0)
     attention = SourceAttention(3, 3, score="dot", dropout=0.5)
     query, m = torch.randn(2, 4, 3), torch.randn(5, 2, 3)
@@ -55,7 +55,7 @@ def test_dropout_of_alignments_leaves_the_weights_that_are_shown() -> None:
 
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("kind", ["bahdanau", "luong"])
-def test_where_attention_stands(kind: str, residual: bool) -> None:
+def test_the_position_of_attention(kind: str, residual: bool) -> None:
     model, (source, mask, target) = model_of(attention=kind, residual=residual, num_layers=3), batch()
     assert model.encoder.residual == residual
     memory = model.encode(source, mask)
@@ -78,13 +78,13 @@ def test_where_attention_stands(kind: str, residual: bool) -> None:
 
 
 @pytest.mark.parametrize("decoder", ["sru", "srupp", "gru", "lstm"])
-def test_the_first_state_follows_from_both_ends_of_the_source(decoder: str) -> None:
+def test_the_initial_state_depends_on_both_ends_of_the_source(decoder: str) -> None:
     needed = {"projection_size": 4} if decoder == "srupp" else {}
     model, (source, mask, _) = model_of(decoder=decoder, encoder="gru", **needed), batch()
     memory = model.encode(source, mask)
     m = memory.values[0]
     ends = torch.stack([torch.cat([m[n - 1, b, :4], m[0, b, 4:]]) for b, n in enumerate(LENGTHS)])
-    # What a GRU puts out is its state, so these are the last states of both directions.
+    # The output of a GRU is its state, so these are the last states of both directions.
     for direction, place in ((0, slice(0, 4)), (1, slice(4, 8))):
         x = model.embed(model.source_embedding, source[: LENGTHS[2], 2:])
         first, _ = model.encoder.layers[0](x)

@@ -1,4 +1,4 @@
-"""A run that was killed reaches the weights, and their averages, of one that was not."""
+"""A killed run reaches the weights, and their averages, of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_killed_run_continues_as_if_undisturbed(
+def test_a_killed_run_resumes_exactly(
     trained: Path,
     options: list[str],
     assert_same_checkpoints: Callable[[Path, Path], None],
@@ -31,7 +31,7 @@ def test_killed_run_continues_as_if_undisturbed(
     killed = trained.parent / "killed"
     assert main(["translate", "fit", f"--resume={killed}"]) == 0
     assert_same_checkpoints(trained, killed)
-    # Training continues from the weights themselves, and not from their averages.
+    # Training resumes from the weights, not from their averages.
     ours, theirs = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (trained, killed))
     for part in ("current_model_state", "averaging_state"):
         torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)

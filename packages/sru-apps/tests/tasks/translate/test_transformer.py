@@ -1,4 +1,4 @@
-"""The equations of the Transformer with SRUs, and the parameters of the paper's."""
+"""The equations of the Transformer with SRUs, and the paper's parameter counts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def parameters(sources: int, targets: int, size: int, units: int, layers: int) -
     return (sources + targets) * size + layers * (encoder + decoder) + 2 * norm
 
 
-def test_the_parameters_are_those_of_the_paper() -> None:
+def test_parameter_counts_equal_the_papers() -> None:
     model = model_of(system="transformer-sru", attention_heads=2, num_layers=3)
     wanted = parameters(SOURCES, TARGETS, 6, 4, 3)
     assert sum(map(torch.numel, model.parameters())) == wanted
-    # Table 5 of Lei et al. (2018), with the 32,000 symbols of each side.
+    # Table 5 of Lei et al. (2018), with 32,000 symbols per side.
     found = [round(parameters(32_000, 32_000, 512, 2048, layers) / 1e6) for layers in (4, 5)]
     assert found == [79, 91]
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_that_of_pytorch(causal: bool) -> None:
+def test_attention_equals_pytorchs(causal: bool) -> None:
     torch.manual_seed(0)
     attention = HeadedAttention(6, 3).double()
     x, y = torch.randn(4, 2, 6).double(), torch.randn(5, 2, 6).double()
@@ -49,11 +49,11 @@ def test_attention_is_that_of_pytorch(causal: bool) -> None:
 def test_positions_are_exact_in_half_precision() -> None:
     model = model_of(system="transformer-sru", attention_heads=2, num_layers=1)
     nothing = torch.zeros(400, 1, 6)
-    found = model._placed(nothing.bfloat16(), 0)
-    torch.testing.assert_close(found, model._placed(nothing, 0).bfloat16(), rtol=0, atol=0)
+    found = model._add_positions(nothing.bfloat16(), 0)
+    torch.testing.assert_close(found, model._add_positions(nothing, 0).bfloat16(), rtol=0, atol=0)
 
 
-def test_a_layer_adds_what_its_parts_find() -> None:
+def test_a_layer_equals_its_equations() -> None:
     model, (source, _, _) = model_of(system="transformer-sru", attention_heads=2, num_layers=1), batch()
     x = model.source_embedding(source) * 6**0.5
     angles = torch.arange(5)[:, None] / 10_000.0 ** (torch.arange(3) / 2)

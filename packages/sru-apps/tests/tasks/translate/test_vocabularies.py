@@ -1,4 +1,4 @@
-"""Both tokenizers of a model in one file."""
+"""The file with both tokenizers of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def subwords() -> SentenceTokenizer:
 
 
 @pytest.mark.parametrize("source", [lambda: WORDS, subwords])
-def test_it_comes_back_from_its_file(source: object) -> None:
+def test_save_and_read(source: object) -> None:
     pair = TokenizerPair(source(), OTHERS)  # type: ignore[operator]
     again = parse_tokenizer(dump_tokenizer(pair), TokenizerPair.read)
     assert not again.joint

@@ -84,8 +84,8 @@ class SpacyAnnotator:
         """Return the document for spaCy to tag and its tokens in the text."""
         if len(text) > self._nlp.max_length:
             raise DataError(
-                f"annotation: expected texts of at most {self._nlp.max_length:,} characters, as the spaCy "
-                f"model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}; cut it "
+                f"annotation: expected texts of at most {self._nlp.max_length:,} characters, the limit of "
+                f"the spaCy model {_quoted(self.model)}, got one of {len(text):,}: {_quoted(text)}; cut it "
                 "into paragraphs"
             )
         # spaCy does not accept them.
@@ -115,7 +115,7 @@ def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
     if annotator.version != description["version"]:
         raise DataError(
             f"annotation: expected version {description['version']} of the spaCy model "
-            f"{_quoted(annotator.model)}, with which the data was prepared, got {annotator.version}; "
+            f"{_quoted(annotator.model)}, which the data was prepared with, got {annotator.version}; "
             f"run `{_install_line(annotator.model, description['version'])}` or prepare the data again"
         )
     return annotator

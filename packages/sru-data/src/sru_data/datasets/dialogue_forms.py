@@ -153,7 +153,7 @@ def _paragraphs(texts: list[str]) -> str:
 def _listed(record: dict[str, Any], key: str, what: str) -> list[Any]:
     items = record[key]
     if not isinstance(items, list) or not items:
-        raise RecordError(f"expected {key!r} to be a list of one or more {what}, got {_shown(items)}")
+        raise RecordError(f"expected {key!r} to be a non-empty list of {what}, got {_shown(items)}")
     return items
 
 
@@ -161,7 +161,7 @@ def _answer(record: dict[str, Any], key: str) -> str:
     text = _content(record, key)
     if not text.strip():
         got = "null" if record[key] is None else "an empty text"
-        raise RecordError(f"expected {key!r} to say something, got {got}; remove the line")
+        raise RecordError(f"expected {key!r} not to be empty, got {got}; remove the line")
     return text
 
 

@@ -113,7 +113,7 @@ def load_files(
         raise DataError.at(
             training.files[0],
             None,
-            f"expected enough rows to divide them, got {len(training.texts):,}; add some, or give files for "
+            f"expected enough rows to split, got {len(training.texts):,}; add rows, or give files for "
             "validation and test",
         )
     _check_learnable(training, train, names)
@@ -174,7 +174,7 @@ def _read(rows: Iterable[Row], columns: list[str], separator: str | None, files:
                     raise DataError.at(
                         row.file,
                         row.line,
-                        f"expected a label in {columns[1]!r}, got an empty one; write one or remove the row",
+                        f"expected a label in {columns[1]!r}, got an empty field; add one or remove the row",
                     )
                 if UNPRINTABLE.search(part):
                     raise DataError.at(
@@ -213,7 +213,7 @@ def _class_names(training: _Labelled, column: str, multi_label: bool) -> tuple[s
         raise DataError.at(
             training.files[0],
             None,
-            f"expected two labels or more in {column!r}, got {found}; add texts of another",
+            f"expected at least two labels in {column!r}, got {found}; add texts with another",
         )
     return tuple(names)
 
@@ -229,7 +229,7 @@ def _check_divisible(training: _Labelled, column: str) -> None:
         raise DataError.at(
             row.file,
             row.line,
-            f"expected every label in {column!r} twice or more, got {_shown(once[0])}{others} once; add "
+            f"expected every label in {column!r} at least twice, got {_shown(once[0])}{others} once; add "
             "examples, remove or rename it, or give files for validation and test",
         )
 
@@ -241,8 +241,8 @@ def _check_learnable(training: _Labelled, train: list[Example], names: Sequence[
         raise DataError.at(
             row.file,
             row.line,
-            f"expected enough examples of {_shown(absent[0])} to divide them, got so few that none is left "
-            "for training; add some, try another seed, or give files for validation and test",
+            f"expected enough examples of {_shown(absent[0])} to split, got too few to keep one for "
+            "training; add some, try another seed, or give files for validation and test",
         )
 
 

@@ -135,7 +135,7 @@ def _paragraphs(article: Any, place: str, places: dict[str, str]) -> Iterator[Pa
                 raise DataError.at(
                     question_place(here, question.id),
                     None,
-                    f"expected an id that no other question has, got that of one in {places[question.id]}",
+                    f"expected unique question ids, got this one also in {places[question.id]}",
                 )
             places[question.id] = here
         yield Paragraph(title, context, questions, here)
@@ -155,7 +155,7 @@ def _question(record: Any, place: str) -> Question:
         raise DataError.at(
             place,
             None,
-            f"expected no answers as 'is_impossible' is true, got {len(answers)}; correct one of the two",
+            f"expected no answers, since 'is_impossible' is true, got {len(answers)}; correct one of them",
         )
     return Question(name, _field(record, "question", str, place), answers, is_impossible)
 

@@ -73,7 +73,7 @@ class PairFiles:
         """
         sides = [tuple(matching_files(files)) for files in (source, *targets)]
         if len(sides) < 2 or not all(sides):
-            raise ValueError("PairFiles.parallel: source and targets must name files, got none for one")
+            raise ValueError("PairFiles.parallel: source and targets must each name a file, got none")
         return cls(sides[0], tuple(sides[1:]), encoding=encoding)
 
     @classmethod
@@ -177,8 +177,8 @@ class _Set:
         if not found:
             raise DataError(
                 f"translation: expected {path} in the data folder, got "
-                f"{'no such file' if folder else 'no data folder'}; make the texts as {self.home} does, and "
-                f"name their folder with data_dir or {DATA_DIR_VARIABLE}"
+                f"{'no such file' if folder else 'no data folder'}; make the texts as in {self.home}, and "
+                f"give their folder as data_dir or in {DATA_DIR_VARIABLE}"
             )
         return found[0]
 

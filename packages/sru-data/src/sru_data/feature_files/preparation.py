@@ -153,10 +153,10 @@ class _Wanted:
             raise ValueError(f"prepare: utterances must be for train, validation or test, got {given}")
         if 1.0 not in speeds or len(set(speeds)) < len(speeds) or not all(0 < speed < 10 for speed in speeds):
             raise ValueError(
-                f"prepare: speeds must be different, from above 0 to below 10, 1.0 among them, got {speeds}"
+                f"prepare: speeds must be distinct, above 0 and below 10, and include 1.0, got {speeds}"
             )
         if config.kind == "file" and len(speeds) > 1:
-            raise ValueError("prepare: speeds are for audio, got several for features that come in files")
+            raise ValueError("prepare: speeds are for audio, got several for feature files")
         return cls(
             name,
             config,
@@ -218,7 +218,7 @@ def _write_part(
             report(Progress(name, done, total))
         if len(left_out) == total:
             raise DataError(
-                f"{name}: expected utterances that can be read, got {total:,}, of which none can: "
+                f"{name}: expected readable utterances, got {total:,}, none of them readable: "
                 f"{next(iter(left_out.values()), 'there is none')}"
             )
     return Part(

@@ -59,7 +59,9 @@ def read_audio(
         raise DataError.at(path, None, "expected audio, got a file without samples; remove it")
     if len(samples) > limit:
         raise DataError.at(
-            path, None, f"expected an utterance of at most {LONGEST_SECONDS:,} seconds, got more; cut it"
+            path,
+            None,
+            f"expected an utterance of at most {LONGEST_SECONDS:,} seconds, got a longer one; split it",
         )
     # Lists of segments round the times, or give the length of a file as its end.
     if end is not None and len(samples) < count - round(SHIFT_SECONDS * rate):
@@ -151,7 +153,7 @@ def _opened(path: str) -> Any:
         raise DataError.at(
             path,
             None,
-            f"expected audio in a format that libsndfile knows, got something else ({_reason(error)}); "
+            f"expected audio in a format that libsndfile supports, got something else ({_reason(error)}); "
             "convert it to WAV or FLAC",
         ) from error
 
@@ -159,14 +161,14 @@ def _opened(path: str) -> Any:
 def _check_form(path: str, file: Any, config: FeatureConfig) -> None:
     if file.channels > 1 and config.on_stereo == "refuse":
         raise DataError.at(
-            path, None, f"expected one channel, got {file.channels}; mix them or take on_stereo='mix'"
+            path, None, f"expected one channel, got {file.channels}; mix them or set on_stereo='mix'"
         )
     if file.samplerate != config.sample_rate and config.on_rate == "refuse":
         raise DataError.at(
             path,
             None,
             f"expected {config.sample_rate:,} samples per second, got {file.samplerate:,}; resample it or "
-            "take on_rate='resample'",
+            "set on_rate='resample'",
         )
 
 
@@ -177,7 +179,7 @@ def _check_clipping(path: str, samples: Tensor) -> None:
             path,
             None,
             f"expected at most {MOST_CLIPPED:.1%} of the samples at full scale, got {clipped:.1%}; record it "
-            "again with less gain or take on_clipping='accept'",
+            "again with less gain or set on_clipping='accept'",
         )
 
 

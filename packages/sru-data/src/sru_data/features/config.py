@@ -71,7 +71,7 @@ class FeatureConfig:
             )
         if _has_empty_filter(self.num_bins, self.sample_rate):
             raise ValueError(
-                f"FeatureConfig: num_bins = {self.num_bins} leaves filters without a frequency at "
+                f"FeatureConfig: num_bins = {self.num_bins} leaves some filters empty at "
                 f"{self.sample_rate:,} samples per second; use {most_bins(self.sample_rate)} or fewer"
             )
 

@@ -94,10 +94,10 @@ def read_samples(config: FeatureConfig, utterance: Utterance, *, speed: float = 
     path, position = utterance.path, utterance.position
     if config.kind != "file":
         if has_features(utterance):
-            raise DataError.at(path, None, "expected audio, got a file of features; choose the kind 'file'")
+            raise DataError.at(path, None, "expected audio, got a feature file; choose the kind 'file'")
         return read_audio(path, config, start=utterance.start, end=utterance.end, speed=speed)
     if speed != 1:
-        raise ValueError(f"extract: speed must be 1 for features that come in files, got {speed}")
+        raise ValueError(f"extract: speed must be 1 for feature files, got {speed}")
     if not has_features(utterance):
         raise DataError.at(
             path, None, "expected features (.mfc or a Kaldi archive), got audio; choose 'fbank' or 'mfcc'"
@@ -106,7 +106,9 @@ def read_samples(config: FeatureConfig, utterance: Utterance, *, speed: float = 
     frames = read_mfc(path, size=size) if position is None else read_kaldi_matrix(path, position)
     if frames.shape[1] != size:
         raise DataError.at(
-            path, None, f"expected {size} features in a frame, got {frames.shape[1]}; set num_bins to that"
+            path,
+            None,
+            f"expected {size} features per frame, got {frames.shape[1]}; set num_bins to that number",
         )
     return frames
 

@@ -47,14 +47,14 @@ def read_mfc(path: str | Path, *, size: int) -> Tensor:
         raise DataError.at(
             path,
             None,
-            f"expected a big-endian number of values and as many float32, got {len(content):,} bytes that "
+            f"expected a big-endian count and that many float32 values, got {len(content):,} bytes that "
             f"begin with {content[:4].hex() or 'nothing'}; {_REMEDY}",
         )
     if count == 0 or count % size:
         raise DataError.at(
             path,
             None,
-            f"expected frames of {size} features, got {count:,} values; set num_bins to their size",
+            f"expected frames of {size} features, got {count:,} values; set num_bins to the size of a frame",
         )
     # Its bytes are reversed to those of this machine's numbers.
     reversed_bytes = torch.frombuffer(bytearray(content[4:]), dtype=torch.uint8).view(-1, 4).flip(1)
@@ -84,7 +84,7 @@ def read_kaldi_matrix(path: str | Path, position: int) -> Tensor:
                 path,
                 None,
                 f"expected a binary matrix at byte {position:,}, got {(mark + kind)[:8]!r}; vectors, text "
-                "archives and audio in archives are not read",
+                "archives and audio in archives are not supported",
             )
         if kind in (b"FM", b"DM"):
             return _plain(path, file, _WIDTHS[kind])
@@ -130,9 +130,7 @@ def _compressed(path: str | Path, file: BinaryIO, kind: bytes) -> Tensor:
 
 def _check_shape(path: str | Path, rows: int, columns: int, width: int) -> None:
     if rows < 1 or columns < 1:
-        raise DataError.at(
-            path, None, f"expected a matrix with frames and features, got one of {rows} x {columns}"
-        )
+        raise DataError.at(path, None, f"expected a non-empty matrix, got one of {rows} x {columns}")
     _check_size(path, rows * columns * width)
 
 
@@ -141,7 +139,7 @@ def _check_size(path: str | Path, size: int) -> None:
         raise DataError.at(
             path,
             None,
-            f"expected at most {MAX_FEATURE_BYTES:,} bytes of features, got more; cut the utterance",
+            f"expected at most {MAX_FEATURE_BYTES:,} bytes of features, got more; split the utterance",
         )
 
 

@@ -24,6 +24,6 @@ def audio_package(module: str) -> Any:
     # soundfile raises OSError if libsndfile is missing.
     except (ImportError, OSError) as error:
         raise DataError(
-            f"features: expected the package {_NAMES[module]}, which audio needs, got none that works "
+            f"features: expected the package {_NAMES[module]} for audio, got one that does not load "
             f'({error}); run `python -m pip install "sru-data[speech]"`'
         ) from error

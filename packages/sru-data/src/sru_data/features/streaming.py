@@ -34,8 +34,9 @@ class OnlineFeatures:
     def __init__(self, config: FeatureConfig, *, sample_rate: float | None = None) -> None:
         if config.per_utterance:
             raise ValueError(
-                "OnlineFeatures: features normalised per utterance cannot be streamed, since the mean of an "
-                "utterance is known at its end; use a model that was trained with per_utterance=False"
+                "OnlineFeatures: features normalised per utterance cannot be streamed, since the mean of "
+                "an utterance is only known at its end; use a model that was trained with "
+                "per_utterance=False"
             )
         self._computer = FrameComputer(config, sample_rate=sample_rate)
 
@@ -77,9 +78,7 @@ class FrameComputer:
 
     def __init__(self, config: FeatureConfig, *, sample_rate: float | None = None) -> None:
         if config.kind == "file" and sample_rate is not None:
-            raise ValueError(
-                "OnlineFeatures: sample_rate is for audio, got it for features that come in files"
-            )
+            raise ValueError("OnlineFeatures: sample_rate is for audio, not for feature files")
         self._config = config
         self._resampler = None
         if sample_rate not in (None, config.sample_rate):

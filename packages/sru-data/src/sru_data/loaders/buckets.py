@@ -42,7 +42,7 @@ def pad_sequences(
         ValueError: There is no sequence.
     """
     if not sequences:
-        raise ValueError("pad_sequences: sequences must hold at least one sequence, got none")
+        raise ValueError("pad_sequences: sequences must contain at least one sequence, got none")
     rows = [torch.as_tensor(sequence, dtype=torch.int64) for sequence in sequences]
     lengths = torch.tensor([len(row) for row in rows])
     longest = int(lengths.max())
@@ -77,7 +77,7 @@ def pad_features(utterances: Sequence[Tensor]) -> PaddedFeatures:
         ValueError: There is no utterance.
     """
     if not utterances:
-        raise ValueError("pad_features: utterances must hold at least one utterance, got none")
+        raise ValueError("pad_features: utterances must contain at least one utterance, got none")
     lengths = torch.tensor([len(features) for features in utterances])
     mask = torch.arange(int(lengths.max()))[:, None] >= lengths
     return PaddedFeatures(pad_sequence(list(utterances)), mask, lengths)
@@ -145,7 +145,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         if ties is not None:
             if len(ties) != len(self._lengths):
                 raise ValueError(
-                    f"LengthBatchSampler: ties must hold a number for each of {len(self._lengths)} "
+                    f"LengthBatchSampler: ties must contain a number for each of {len(self._lengths)} "
                     f"sequences, got {len(ties)}"
                 )
             self._keys.insert(0, torch.as_tensor(ties))

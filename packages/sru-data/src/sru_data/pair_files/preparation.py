@@ -147,7 +147,9 @@ class _Wanted:
         required = {"train"} if isinstance(vocabulary, VocabularyConfig) else set()
         if not files or not required <= files.keys() <= set(PARTS):
             given = ", ".join(files) or "nothing"
-            raise ValueError(f"prepare: files must be for train and maybe validation and test, got {given}")
+            raise ValueError(
+                f"prepare: files must be for train and optionally validation and test, got {given}"
+            )
         if max_length < 1:
             raise ValueError(f"prepare: max_length must be at least 1, got {max_length}")
         for part, found in files.items():
@@ -211,7 +213,7 @@ def _check_filled(files: PairFiles) -> None:
     source, target = filled
     path = files.targets[0][0] if files.targets and source and not target else files.source[0]
     empty = "side" if source and target else "translation" if source else "source"
-    raise DataError.at(path, None, f"expected sentences to train on, got pairs with an empty {empty} only")
+    raise DataError.at(path, None, f"expected sentences to train on, got only pairs with an empty {empty}")
 
 
 def _write_vocabularies(folder: Path, vocabularies: Vocabularies) -> dict[str, Stored]:

@@ -69,7 +69,7 @@ class VocabularyConfig:
         ):
             if is_given and self.unit not in units:
                 raise ValueError(
-                    f"VocabularyConfig: {option} is an option of {' and '.join(units)}, got it for "
+                    f"VocabularyConfig: {option} is an option of {' and '.join(units)}, not of "
                     f"{self.unit}; leave it out"
                 )
 

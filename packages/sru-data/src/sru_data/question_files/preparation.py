@@ -157,7 +157,9 @@ class _Wanted:
     ) -> _Wanted:
         if not {"train"} <= files.keys() <= set(PARTS):
             given = ", ".join(files) or "nothing"
-            raise ValueError(f"prepare: files must be for train and maybe validation and test, got {given}")
+            raise ValueError(
+                f"prepare: files must be for train and optionally validation and test, got {given}"
+            )
         if max_context_tokens < 1:
             raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
         annotator = make_annotator(features, model=spacy_model)

@@ -34,7 +34,7 @@ class CommaSeparatedTable(DelimitedTable):
 
     kind = "CSV"
     output_ending = ".csv"
-    unequal_remedy = "quote a field that holds a delimiter or a line end"
+    unequal_remedy = "quote fields that contain a delimiter or a line end"
 
     def __init__(self, files: Sequence[Path], encoding: str, delimiter: str | None = None) -> None:
         self.delimiter = delimiter or _delimiter(files[0], encoding)
@@ -128,13 +128,13 @@ def _explained(raw: str, delimiter: str, file: Path, line: int) -> DataError:
         return DataError.at(
             file,
             line,
-            f"expected the quotes that open here to close within {limit:,} characters, got none that do; "
-            "close them, or write a quote within a field twice",
+            f"expected a closing quote within {limit:,} characters of the quote that opens here, got none; "
+            "close the quotes, or double a quote within a field",
         )
     return DataError.at(
         file,
         line,
         f"expected {delimiter!r} or a line end after the quoted field that begins here, got "
-        f"{raw[end : end + 1]!r} on line {line + raw.count(chr(10), place, end)}; close its quotes, or write "
-        "a quote within a field twice",
+        f"{raw[end : end + 1]!r} on line {line + raw.count(chr(10), place, end)}; close its quotes, or "
+        "double a quote within the field",
     )

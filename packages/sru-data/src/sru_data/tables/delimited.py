@@ -81,7 +81,7 @@ class DelimitedTable(Table):
             raise DataError.at(
                 file,
                 line,
-                f"expected to add text that {self.encoding} can hold, got {error.object[error.start]!r}; "
+                f"expected to add text that {self.encoding} can encode, got {error.object[error.start]!r}; "
                 "convert the file to UTF-8",
             ) from error
 

@@ -79,8 +79,9 @@ class FieldReader:
                 raise DataError.at(
                     file,
                     line,
-                    f"expected the items of {self._column!r} not to be empty or hold {separator!r}, which "
-                    f"separates them, got {shortened(text, _MAX_SHOWN)!r}; choose another separator",
+                    f"expected items of {self._column!r} that are not empty and do not contain "
+                    f"{separator!r}, which separates them, got {shortened(text, _MAX_SHOWN)!r}; choose "
+                    "another separator",
                 )
         return separator.join(texts)
 

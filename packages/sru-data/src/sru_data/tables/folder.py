@@ -78,8 +78,8 @@ def _columns(folder: Path) -> list[str]:
             raise DataError.at(
                 folder / label / inner[0],
                 None,
-                f"expected a file per text of the label {label!r}, got a folder beside them; move its texts "
-                "up, or the folder elsewhere",
+                f"expected a file per text of the label {label!r}, got a folder among them; move its texts "
+                "up, or move the folder elsewhere",
             )
         if not texts:
             remedy = f"give {folder / label}" if inner else "remove the folder, or add its texts"

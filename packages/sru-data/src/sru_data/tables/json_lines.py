@@ -84,8 +84,8 @@ class JsonLinesTable(Table):
                     raise DataError.at(
                         source,
                         number,
-                        f"expected no field {taken[0]!r}, which is to be added and the first line lacks, got "
-                        "one; rename it",
+                        f"expected no field {taken[0]!r}, which will be added and is missing from the first "
+                        "line, got one; rename it",
                     )
                 new = json.dumps(dict(zip(names, next_fields(added), strict=True)))
                 # The original text of a row is kept.
@@ -102,7 +102,7 @@ def _parse(line: str, file: Path, number: int) -> dict[str, Any]:
         record = parse_json(line)
     except ValueError as error:
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        remedy = "; write each object on a line of its own, as `jq -c` does" if number == 1 else ""
+        remedy = "; write each object on its own line, as `jq -c` does" if number == 1 else ""
         raise DataError.at(
             file, number, f"expected a JSON object, got something that is not JSON: {reason}{remedy}"
         ) from error

@@ -32,7 +32,7 @@ def check_encoding(encoding: str) -> None:
         extends_ascii = False
     if not extends_ascii:
         raise ValueError(
-            f"encoding must be one that Python knows and that extends ASCII, such as 'utf-8' or 'cp1252', "
+            f"encoding must be one that Python supports and that extends ASCII, such as 'utf-8' or 'cp1252', "
             f"got {encoding!r}; convert other files, as with `iconv -f UTF-16 -t UTF-8`"
         )
 

@@ -67,7 +67,9 @@ def open_table(
     if kind is not None and kind not in get_args(Kind):
         raise ValueError(f"open_table: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0'):
-        raise ValueError(f"open_table: delimiter must be one ASCII character and no quote, got {delimiter!r}")
+        raise ValueError(
+            f"open_table: delimiter must be one ASCII character other than a quote, got {delimiter!r}"
+        )
     files = matching_files(paths)
     if not files:
         raise ValueError("open_table: paths must name at least one file, got none")
@@ -111,7 +113,7 @@ def _kind(path: Path, given: Kind | None) -> Kind:
         raise DataError.at(path, None, "expected a file of rows, got an archive; unpack it")
     if infer_compression(path.name) is None and path.suffix.lower() == _ZSTANDARD:
         raise DataError.at(
-            path, None, "expected a compression that is installed, got Zstandard; run `pip install zstandard`"
+            path, None, "expected support for Zstandard, got none; run `pip install zstandard`"
         )
     return given or kind_by_name(path) or _kind_of_content(path)
 

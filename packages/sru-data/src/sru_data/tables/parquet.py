@@ -74,7 +74,9 @@ class ParquetTable(Table):
             for batch in _batches(source):
                 if not batch.schema.equals(schema):
                     raise DataError.at(
-                        source, None, f"expected columns of the same types as in {self.files[0]}, got others"
+                        source,
+                        None,
+                        f"expected columns of the same types as in {self.files[0]}, got other types",
                     )
                 batches.append(batch)
                 rows.extend(next_fields(added) for _ in range(batch.num_rows))

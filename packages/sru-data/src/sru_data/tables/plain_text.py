@@ -27,10 +27,10 @@ class TextLinesTable(Table):
         super().__init__(files, ["text"])
 
     def _found(self) -> str:
-        return "got a text file, in which each line is a text and nothing else"
+        return "got a text file without columns, in which each line is a text"
 
     def _remedy(self, option: str | None) -> str:
-        return "give a .csv, .tsv, .jsonl or .parquet file, which have columns"
+        return "give a .csv, .tsv, .jsonl or .parquet file"
 
     def _header_line(self) -> int | None:
         return None

@@ -176,13 +176,15 @@ class Table(ABC):
 
     def _check_output(self, out: Path) -> None:
         if any(out.exists() and out.samefile(file) for file in self.files if file.exists()):
-            raise DataError.at(out, None, "expected another file than those that are read, got one of them")
+            raise DataError.at(
+                out, None, "expected an output file other than the input files, got one of them"
+            )
         if self.output_ending not in (suffix.lower() for suffix in out.suffixes[-2:]):
             raise DataError.at(
                 out,
                 None,
-                f"expected a name that ends in {self.output_ending}, since the copy of a {self.kind} file is "
-                f"written as such, got {out.name!r}",
+                f"expected a name that ends in {self.output_ending}, since the copy of a {self.kind} file "
+                f"has the same format, got {out.name!r}",
             )
 
 

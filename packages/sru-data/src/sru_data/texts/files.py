@@ -262,7 +262,7 @@ class TextFile:
                     return text.encode() + b"\n"
                 case {**fields} if self.text_field not in fields:
                     names = ", ".join(sorted(map(str, fields))) or "(none)"
-                    found = f"only the fields {names}; name the one that has the text with text_field"
+                    found = f"only the fields {names}; choose one with text_field"
                 case _:
                     found = "another type of value"
         except ValueError as error:

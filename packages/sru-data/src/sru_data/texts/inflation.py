@@ -27,6 +27,5 @@ def check_inflated(size: int, stored: BinaryIO, place: str | Path) -> None:
         raise DataError.at(
             place,
             None,
-            f"expected at most {MOST_COMPRESSED} times as many bytes as are stored, got more; decompress it "
-            "first",
+            f"expected at most {MOST_COMPRESSED} times the compressed size, got more; decompress it first",
         )

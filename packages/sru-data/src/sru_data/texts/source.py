@@ -93,7 +93,7 @@ class TextSource:
         files = matching_files(paths)
         parts = tuple(TextFile.at(path, member=member, text_field=text_field) for path in files)
         if not parts:
-            raise ValueError("TextSource.from_files: paths must hold at least one file, got none")
+            raise ValueError("TextSource.from_files: paths must name at least one file, got none")
         return cls(name or parts[0].place, parts)
 
     @classmethod
@@ -199,7 +199,7 @@ class TextSource:
             raise DataError.at(
                 self.name,
                 None,
-                f"expected a text that can be cut into {len(texts)}, got one of {total:,} bytes, too "
+                f"expected a text that can be split into {len(texts)} parts, got one of {total:,} bytes, too "
                 "short or with too few lines; give a longer text, or a file for each part",
             )
         return texts

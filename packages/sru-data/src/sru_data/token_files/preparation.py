@@ -120,7 +120,7 @@ def _finish(
     settings = Settings.read(folder) if (folder / FILE_NAME).is_file() else None
     if settings and (difference := settings.difference(wanted)):
         warnings.warn(
-            f"{folder}: the unfinished corpus there was begun with {difference}; beginning again",
+            f"{folder}: the unfinished corpus there was prepared with {difference}; starting again",
             stacklevel=3,
         )
         settings = None

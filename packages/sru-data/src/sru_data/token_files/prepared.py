@@ -135,8 +135,8 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
             raise DataError.at(
                 file.path,
                 None,
-                f"expected ids of {settings.tokenizer_file} beside it, got those of another tokenizer; "
-                "delete the folder and prepare the text again",
+                f"expected ids of {settings.tokenizer_file} in the same folder, got ids of another "
+                "tokenizer; delete the folder and prepare the text again",
             )
     return PreparedCorpus(
         name=settings.name,

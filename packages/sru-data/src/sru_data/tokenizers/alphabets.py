@@ -33,7 +33,8 @@ def train_alphabet(texts: Iterable[str], *, unit: Unit, vocab_size: int | None =
         raise ValueError(f"train_alphabet: unit must be one of {', '.join(get_args(Unit))}, got {unit!r}")
     if (unit == "subwords") != (vocab_size is not None):
         raise ValueError(
-            f"train_alphabet: vocab_size is for subwords, which need it, got {vocab_size} for {unit}"
+            f"train_alphabet: vocab_size is required for subwords and only for them, got {vocab_size} for "
+            f"{unit}"
         )
     spoken = [text for text in texts if text.strip()]
     if vocab_size is not None:

@@ -128,7 +128,7 @@ def _check_model(backend: tokenizers.Tokenizer) -> None:
             f"{unknown!r} for it; add that token to the vocabulary"
         )
     if not len(vocabulary) == len(set(vocabulary.values())) == len(model["vocab"]):
-        raise ValueError(f"HuggingFaceTokenizer: each token of a {kind} model must have an id of its own")
+        raise ValueError(f"HuggingFaceTokenizer: each token of a {kind} model must have its own id")
 
 
 def description(backend: tokenizers.Tokenizer) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def most_frequent(
     frequent = {token for token, count in counts.items() if count >= min_count} - {*special, *always}
     if not frequent:
         raise ValueError(
-            f"tokenizer training: texts must hold a token that occurs at least {min_count} times, got none"
+            f"tokenizer training: texts must contain a token that occurs at least {min_count} times, got none"
         )
     number = None if max_size is None else max_size - smallest + 1
     kept = sorted([*sorted(frequent, key=rank)[:number], *always], key=rank)

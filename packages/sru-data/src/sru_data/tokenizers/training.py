@@ -80,7 +80,7 @@ def _check(unit: Unit, *, vocab_size: int | None, min_count: int, lowercase: boo
     ):
         if given and unit not in units:
             raise ValueError(
-                f"train_tokenizer: {option} is an option of {' and '.join(units)}, got it for {unit}; "
+                f"train_tokenizer: {option} is an option of {' and '.join(units)}, not of {unit}; "
                 "leave it out"
             )
 

@@ -60,11 +60,11 @@ def test_features_of_kaldi(tmp_path: Path) -> None:
         ),
         ({"feats.scp": "\nu1 | cat\n"}, True, r"feats\.scp:2: expected a file, got a command: .*; write the"),
         ({"feats.scp": "u1 f.ark:1[0:5]\n"}, True, r"feats\.scp:1: expected 'ARCHIVE:POSITION', got a range"),
-        ({"wav.scp": "r1\n"}, False, r"wav\.scp:1: expected an id and a file, got an id alone"),
+        ({"wav.scp": "r1\n"}, False, r"wav\.scp:1: expected an id and a file, got only an id"),
         (
             {"wav.scp": "r1 x\nr2 y\nr1 z\n"},
             False,
-            r"wav\.scp:3: expected an id once, got 'r1' on line 1 too; remove one",
+            r"wav\.scp:3: expected unique ids, got 'r1' on line 1 too; remove one",
         ),
         (
             {"segments": "u1 r1 0\n"},
@@ -136,7 +136,10 @@ def test_a_list_as_nemo_writes_it(tmp_path: Path) -> None:
         ("audio,start\na.wav,-1\n", r"list\.csv:2: expected a number of seconds in 'start', got '-1'"),
         ("audio,end\na.wav,inf\n", r"list\.csv:2: expected a number of seconds in 'end', got 'inf'"),
         ("audio,start,end\na.wav,2,2\n", r"list\.csv:2: expected .* ends after it begins, got 2 to 2"),
-        ("audio,text\na.wav,b\na.wav,c\n", r"list\.csv:3: .*no other .* got 'a\.wav' as \S+:2; rename one"),
+        (
+            "audio,text\na.wav,b\na.wav,c\n",
+            r"list\.csv:3: expected unique .* got 'a\.wav' also at \S+:2; rename one",
+        ),
     ],
 )
 def test_errors_in_a_list(tmp_path: Path, content: str, message: str) -> None:

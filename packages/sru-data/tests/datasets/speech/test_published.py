@@ -79,7 +79,7 @@ def test_an4_with_speakers_held_out(write_files) -> None:
                 "an4/etc/an4_test.fileids": "test/s9/an9-s\n" * 2,
                 "an4/etc/an4_test.transcription": "A (an9-s)\n" * 2,
             },
-            r"an4_test\.transcription:2: expected an id that no other .* 'an9-s' as \S+transcription:1; ren",
+            r"an4_test\.transcription:2: expected unique .* 'an9-s' also at \S+transcription:1; ren",
         ),
     ],
 )
@@ -113,7 +113,9 @@ def test_digits_with_a_speaker_held_out(write_files) -> None:
         "test": {"b"},
     }
     assert [len(utterances) for utterances in parts.values()] == [4, 4, 4]
-    with pytest.raises(DataError, match=r"expected validation to be one of several others .a, c\), got 'b'"):
+    with pytest.raises(
+        DataError, match=r"expected validation to be one of at least two other speakers .a, c\), got 'b'"
+    ):
         speech.load("fsdd", data_dir=folder, held_out="b", validation="b")
 
 

@@ -19,7 +19,7 @@ from sru_data.reading import UNPRINTABLE
 _AT_ONCE = 8192
 _WINDOW = 8192
 _LONGEST = 1 << 16
-NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
+NOTHING_KNOWN = "none of it is in the model's vocabulary"
 """The note on a sentence of only unknown words, whose label is meaningless."""
 CUT_OFF = f"only its first {_LONGEST:,} characters were read"
 """The note on a sentence that was too long and was truncated."""

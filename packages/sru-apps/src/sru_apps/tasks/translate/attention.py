@@ -12,7 +12,7 @@ from sru_nn.gemm import project
 
 
 class SourceAttention(nn.Module):
-    """For each query, a mean of the source's vectors, weighted by a score.
+    """For each query, an average of the source's vectors weighted by a score.
 
         o_t = Σ_j a_tj m_j        a_t = softmax_j(score(q_t, m_j))
 
@@ -20,8 +20,9 @@ class SourceAttention(nn.Module):
         general:  q_t · W m_j / √Q
         concat:   v · tanh(U q_t + W m_j + b)
 
-    Luong et al. do not divide by √Q. Without that, the first steps of Adam, which move all elements of W
-    alike, move scores so far that each query attends to one position, and others get no gradient.
+    Luong et al. do not divide by √Q. Without the division, the first steps of Adam, which change all elements
+    of W by the same amount, change the scores so much that each query attends to one position and the others
+    get no gradient.
 
     Args:
         query_size: Q, the features of a query.
@@ -33,8 +34,8 @@ class SourceAttention(nn.Module):
         ValueError: `dot` needs queries and vectors of the same size.
 
     Source: Luong et al., "Effective Approaches to Attention-based Neural Machine Translation" (2015), section
-    3.1; of √Q, Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1; concat also Bahdanau et
-    al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), appendix A.1.2.
+    3.1; √Q: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1; concat also Bahdanau et al.,
+    "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), appendix A.1.2.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class SourceAttention(nn.Module):
         if score != "dot":
             self.source = nn.Linear(size, query_size, bias=score == "concat")
         if score == "general":
-            # Scores of unit variance, as of dot.
+            # Scores of unit variance, as with dot.
             nn.init.normal_(self.source.weight, std=size**-0.5)  # type: ignore[arg-type]
         self._scale = 1.0 if score == "concat" else query_size**-0.5
         self.query: nn.Linear | None = None
@@ -65,7 +66,7 @@ class SourceAttention(nn.Module):
         self.dropout = Dropout(dropout)
 
     def keys(self, values: Tensor) -> Tensor:
-        """Return what queries are compared with, computed once for all of them.
+        """Return the keys, computed once for all queries.
 
         Args:
             values: (S, B, M), the vectors of the source.
@@ -82,9 +83,9 @@ class SourceAttention(nn.Module):
 
         Args:
             query: (B, T, Q).
-            keys: (S, B, Q), what `keys` returned.
+            keys: (S, B, Q), the result of `keys`.
             values: (S, B, M), zero at padding.
-            mask: (S, B) bool, True at padding; None without any.
+            mask: (S, B) bool, True at padding; None if there is no padding.
 
         Returns:
             found: (B, T, M).

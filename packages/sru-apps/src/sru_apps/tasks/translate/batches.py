@@ -1,4 +1,4 @@
-"""Sentences with their translations as a model takes them: ids, padded into batches."""
+"""Pairs of sentences as padded batches of ids."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sru_data.pair_files import Example
 
 
 class Batch(NamedTuple):
-    """Sentences side by side, time-major: S ids in the longest source, T - 1 in the longest target."""
+    """A batch of pairs, time-major: S ids in the longest source, T - 1 in the longest target."""
 
     source: Tensor
     """(S, B) int64."""
     source_mask: Tensor | None
-    """(S, B) bool, True at padding; None without any, which is faster."""
+    """(S, B) bool, True at padding; None if there is no padding, which is faster."""
     target: Tensor
-    """(T, B) int64, what the decoder reads: the marker of the beginning, then the sentence."""
+    """(T, B) int64, the decoder's input: the begin marker, then the sentence."""
     targets: Tensor
-    """(T, B) int64, what it learns: the sentence, then the marker of the end; IGNORE at padding."""
+    """(T, B) int64, the decoder's labels: the sentence, then the end marker; IGNORE at padding."""
     tokens: int
-    """How many ids it learns, padding left out."""
+    """The number of labels, without padding."""
     index: Tensor  # type: ignore[assignment]  # hides the method of tuples
     """(B,) int64, the numbers of the pairs."""
 
@@ -35,7 +35,7 @@ def make_batch(examples: Sequence[Example], tokenizer: TokenizerPair) -> Batch:
 
     Args:
         examples: B pairs of sentences, as ids without markers.
-        tokenizer: Knows the markers.
+        tokenizer: Defines the markers.
     """
     source = pad_sequences([example.source for example in examples], batch_first=False)
     begin, end = torch.tensor([tokenizer.bos_id]), torch.tensor([tokenizer.eos_id])

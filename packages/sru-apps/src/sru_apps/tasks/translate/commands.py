@@ -134,13 +134,13 @@ def _check_files(options: Namespace) -> None:
         raise UserError("give sentences either as arguments or in --file, not both", status=2)
     if options.out is not None and (not options.file or options.json):
         what = "--json prints" if options.json else "translations of arguments and standard input are printed"
-        raise UserError(f"--out is for the translations of --file, and {what}; leave it out", status=2)
+        raise UserError(f"--out is for the translations of --file, but {what}; leave it out", status=2)
     if options.attention_picture is not None and len(options.sentences) != 1:
         raise UserError("--attention-picture is for one sentence; give it as an argument", status=2)
 
 
 def _search_of(options: Namespace) -> Search:
-    """Return how to translate, before the model is read, so that a wrong value is reported at once."""
+    """Return the search options, before the model is loaded, so that a wrong value is reported at once."""
     drawing = {name: options[name] for name in _SAMPLING if options[name] is not None}
     if drawing and not options.sample:
         raise UserError(
@@ -166,13 +166,13 @@ def _option(name: str) -> str:
 
 
 class _Translating:
-    """A model with the options of the command, that reports what is doubtful."""
+    """A model with the options of the command, which reports doubtful translations."""
 
     def __init__(self, task: Task, how: Search, options: Namespace) -> None:
         self.model: Translator = load_trained(task, Path(options.model))
         self.unknown, self.doubts = UnknownParts(self.model.tokenizer.source.text), Doubts("sentences")
         self._how, self._options = how, options
-        # Refuses options that the model does not take, before anything is read.
+        # Reject options that the model does not support before reading any sentence.
         with building():
             self([], self.unknown.count)
 
@@ -210,7 +210,7 @@ def _translate_lines(task: Task, how: Search, options: Namespace) -> int:
 
 
 def _draw(path: Path, translation: Translation) -> None:
-    # Here, since nobody else waits for matplotlib.
+    # Imported here, since matplotlib is slow to import.
     from sru_apps.tasks.translate.pictures import draw_attention
 
     if translation.alignment is None:
@@ -251,7 +251,7 @@ def _translate_table(task: Task, table: Table, how: Search, options: Namespace) 
 
 
 def _write(lines: Iterable[str], out: Path | None, table: Table) -> None:
-    """Print lines, or write them to a file that changes all at once."""
+    """Print lines, or write them to a file atomically."""
     if out is None:
         for line in lines:
             print(line)
@@ -264,7 +264,7 @@ def _write(lines: Iterable[str], out: Path | None, table: Table) -> None:
 
 
 def _shown(number: int, text: str, translations: Sequence[Translation], options: Namespace) -> str:
-    """Return what is printed for a sentence: a line, a row per translation, or an object of JSON."""
+    """Return the output for a sentence: a line, a row per translation, or a JSON object."""
     if options.json:
         return dump_json({"source": text, "translations": _fields(translations)})
     if options.n_best == 1:
@@ -276,7 +276,7 @@ def _shown(number: int, text: str, translations: Sequence[Translation], options:
 
 
 def _fields(translations: Sequence[Translation]) -> list[dict[str, Any]]:
-    """Return translations as objects of JSON; a sentence without words has none."""
+    """Return translations as JSON objects; a sentence without words has none."""
     names = ("text", "score", "log_prob", "note")
     return [
         {name: getattr(translation, name) for name in names}

@@ -1,4 +1,4 @@
-"""The sizes and choices of a translation model, and of its search."""
+"""The configuration of a translation model and its search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_SYMBOLS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOptions):
-    """Sizes and choices of a `TranslationModel`, with the options of every system and of its cells.
+    """The configuration of a `TranslationModel`, with the options of every system and of its cells.
 
     Raises:
         ValueError: A number is out of its range, two choices exclude each other, or an option belongs to
@@ -29,12 +29,12 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
     """
 
     source_vocab_size: int
-    """Symbols of the source language; padding is 0."""
+    """The size of the source vocabulary; padding is 0."""
     target_vocab_size: int
-    """V, symbols of the target language; the last two are where a sentence begins and ends."""
-    # A factory, since a field with a plain default is an option of the command line.
+    """V, the size of the target vocabulary; its last two symbols are the begin and end markers."""
+    # A factory, since a field with a plain default becomes a command-line option.
     joint: bool = field(default_factory=bool)
-    """Whether both languages have the same symbols."""
+    """Whether both languages share one vocabulary."""
     system: SystemName = ranged("encoder-decoder", among=tuple(SYSTEMS))  # noqa: RUF009
     """encoder-decoder: recurrent layers that attend to the source once; transformer-sru: a Transformer with
     an SRU in place of every feed-forward network (Lei et al., 2018)."""
@@ -90,7 +90,7 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
         SYSTEMS[self.system].check(self)
 
     def _check_options(self) -> None:
-        """Raise unless every option belongs to the system, or to the cell of the encoder or the decoder."""
+        """Raise unless every option belongs to the system, or to the encoder's or decoder's cell."""
         own = _names(SYSTEMS[self.system])
         for owner, options in SYSTEMS.items():
             for item in fields(options):
@@ -106,41 +106,41 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
         EncoderOptions(**rest).given(self.encoder)
 
     def options_of(self, cell: str) -> EncoderOptions:
-        """Return the options that a cell has.
+        """Return the options of a cell.
 
         Args:
-            cell: The encoder's or the decoder's.
+            cell: The encoder's or the decoder's cell.
         """
         return EncoderOptions(**{name: getattr(self, name) for name in _names(ENCODERS[cell].options)})
 
     @property
     def both_ways(self) -> bool:
-        """Whether the source is read both ways."""
+        """Whether the encoder is bidirectional."""
         return self.system == "encoder-decoder" if self.bidirectional is None else self.bidirectional
 
     @property
-    def units_of_decoder(self) -> int:
-        """The units of a decoder's layer."""
+    def decoder_units(self) -> int:
+        """The units of a decoder layer."""
         return self.hidden_size if self.decoder_size is None else self.decoder_size
 
     @property
-    def layers_of_decoder(self) -> int:
-        """The layers of the decoder."""
+    def num_decoder_layers(self) -> int:
+        """The number of decoder layers."""
         return self.num_layers if self.decoder_layers is None else self.decoder_layers
 
     @property
     def vocab_size(self) -> int:
-        """The symbols that the model writes."""
+        """The size of the target vocabulary."""
         return self.target_vocab_size
 
     @property
     def bos_id(self) -> int:
-        """The symbol before the first one of a target."""
+        """The marker before the first symbol of a target."""
         return self.target_vocab_size - 2
 
     @property
     def eos_id(self) -> int:
-        """The symbol after the last one of a target."""
+        """The marker after the last symbol of a target."""
         return self.target_vocab_size - 1
 
 

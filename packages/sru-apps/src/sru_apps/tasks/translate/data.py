@@ -1,4 +1,4 @@
-"""Sentences with their translations for Lightning: prepared once, mapped into memory, batched by tokens."""
+"""The Lightning data module for parallel text: prepared once, memory-mapped, batched by tokens."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from sru_data.pair_files import Example, PreparedPairs
 
 
 class TranslationData(BatchData[Example, Batch]):
-    """A published set of parallel sentences, or your own files, as batches of pairs of similar lengths.
+    """A published set of parallel sentences, or your own files, in batches of pairs of similar lengths.
 
-    Vocabularies are learned and sentences turned into numbers once, by `prepare` or by the first training;
-    the numbers are then mapped into memory.
+    Vocabularies are learned and sentences encoded once, by `prepare` or by the first training; the ids are
+    then memory-mapped.
 
     Args:
         name: A published set and its direction: multi30k-en-de, multi30k-de-en, and likewise of iwslt14 and
@@ -67,15 +67,15 @@ class TranslationData(BatchData[Example, Batch]):
         evaluation_batch_size: Sentences per batch in validation and test.
         bleu_tokenizer: The tokenizer of sacrebleu: 13a, intl, zh, char, or none for text that is already
             tokenized.
-        seed: Seed of what is held out, and of the order of the batches.
+        seed: Seed of the held-out pairs and of the order of the batches.
 
     Attributes:
         prepared: The prepared pairs.
-        tokenizer: Sentences to numbers, and back.
+        tokenizer: The tokenizers of both languages.
 
     Raises:
-        ValueError: A size is out of its range, or an option has no such value.
-        UserError: No sentences are named, or two sets of them.
+        ValueError: A size is out of its range, or an option has an unknown value.
+        UserError: No sentences are named, or two sets of sentences.
     """
 
     prepared: PreparedPairs
@@ -115,7 +115,7 @@ class TranslationData(BatchData[Example, Batch]):
             max_length=max_length,
             evaluation_batch_size=evaluation_batch_size,
         )
-        # A folder alone decides how long its sentences are.
+        # A prepared folder has its own maximum length.
         longest = max_length or (None if name is None and train_file is None else MAX_LENGTH)
         if longest is not None and max_tokens <= longest:
             raise ValueError(
@@ -128,10 +128,10 @@ class TranslationData(BatchData[Example, Batch]):
         self._adopted = False
 
     def prepare_data(self) -> None:
-        """Turn the sentences into numbers where that is not done yet, in one process while others wait.
+        """Prepare the sentences if needed, in one process while others wait.
 
         Raises:
-            DataError: A file is missing or damaged, or the folder holds other pairs.
+            DataError: A file is missing or damaged, or the folder contains other pairs.
         """
         if hasattr(self, "prepared"):
             return
@@ -151,8 +151,8 @@ class TranslationData(BatchData[Example, Batch]):
         """Open the prepared pairs.
 
         Raises:
-            DataError: They were prepared with another vocabulary than that of the checkpoint whose state was
-                loaded, or there is no pair to hold out.
+            DataError: They were prepared with another vocabulary than the loaded checkpoint's, or there is no
+                pair to hold out.
         """
         if self.parts:
             return
@@ -173,7 +173,7 @@ class TranslationData(BatchData[Example, Batch]):
         self.parts = parts
 
     def opening(self) -> str:
-        """Count the pairs and the tokens, and say which are left out."""
+        """Summarize the pairs and the vocabulary, and which pairs are left out."""
         assert self.tokenizer is not None
         parts: dict[str, Any] = self.parts
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
@@ -191,7 +191,7 @@ class TranslationData(BatchData[Example, Batch]):
         return f"{self.opening()}\nPrepared pairs: {self.prepared.folder}"
 
     def train_dataloader(self) -> BatchLoader[Example, Batch]:
-        """The share of this process.
+        """The training batches of this process.
 
         Raises:
             DataError: A sentence is longer than a batch, as in a folder prepared with another `max_length`.
@@ -203,8 +203,8 @@ class TranslationData(BatchData[Example, Batch]):
             raise DataError.at(
                 self.prepared.folder,
                 None,
-                f"expected training sentences of at most {most:,} tokens with their ends, which is "
-                f"max_tokens, got one of {longest:,}; raise --max-tokens, or prepare the pairs with a "
+                f"expected training sentences of at most {most:,} tokens (max_tokens), including the end "
+                f"token, got one of {longest:,}; raise --max-tokens, or prepare the pairs with a "
                 "smaller --max-length",
             )
         sampler = LengthBatchSampler(
@@ -219,14 +219,14 @@ class TranslationData(BatchData[Example, Batch]):
         """All test data.
 
         Raises:
-            UserError: There are none.
+            UserError: There is no test data.
         """
         if not self.has_test:
             raise UserError(f"{self.dataset} has no test sentences; give some with --test-file")
         return super().test_dataloader()
 
     def lengths(self, items: Any) -> Tensor:
-        """The tokens of the longer side, the marker at the end of the target among them."""
+        """The tokens of the longer side, counting the end marker of the target."""
         source, target = items.lengths.unbind(1)
         return source.maximum(target + 1)  # type: ignore[no-any-return]
 
@@ -240,22 +240,22 @@ class TranslationData(BatchData[Example, Batch]):
         return make_batch(items, self.tokenizer)
 
     def count(self, batch: Batch) -> int:
-        """The tokens that a batch teaches."""
+        """The number of target tokens in a batch."""
         return batch.tokens
 
     def scorer(self) -> TranslationScorer:
-        """Return what compares translations with the references.
+        """Return the scorer of translations.
 
         Raises:
             UserError: sacrebleu is not installed.
         """
-        # A vocabulary that comes with a prepared folder or a model may lower-case too.
+        # The vocabulary of a prepared folder or a model may also lower-case.
         lowercase = self.hparams["lowercase"] or (self.tokenizer is not None and self.tokenizer.lowercase)
         return TranslationScorer(tokenizer=self.hparams["bleu_tokenizer"], lowercase=lowercase)
 
     @classmethod
     def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of the data that a trained model is measured on: a table has both sides."""
+        """Return the data options to evaluate a trained model with; a table contains both sides."""
         found = super().changed(options, changes)
         for part in PARTS:
             file, target = f"{part}_file", f"{part}_target_file"
@@ -264,7 +264,7 @@ class TranslationData(BatchData[Example, Batch]):
         return found
 
     def parse_tokenizer(self, content: str) -> TokenizerPair:
-        """Read both vocabularies."""
+        """Parse both vocabularies."""
         found: TokenizerPair = parse_tokenizer(content, TokenizerPair.read)
         return found
 
@@ -274,14 +274,14 @@ class TranslationData(BatchData[Example, Batch]):
         self._adopted = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the vocabularies, and whether they are those of another model."""
+        """Return the vocabularies, and whether they come from another model."""
         return {**super().state_dict(), "adopted": self._adopted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's vocabularies.
+        """Restore a checkpoint's vocabularies.
 
         Raises:
-            DataError: The data gave others.
+            DataError: The data has other vocabularies.
         """
         super().load_state_dict(state_dict)
         self._adopted = state_dict["adopted"]

@@ -1,4 +1,4 @@
-"""How a translation model is searched."""
+"""The search for translations with a model."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from sru_apps.tasks.translate.model import TranslationModel
 from sru_data.tokenizers import PAD_ID, UNK_ID
 
 PER_SYMBOL, MORE = 2, 20
-"""The most symbols of a translation: so many for each of the sentence, and so many more."""
+"""The length limit of a translation: this many symbols per symbol of the sentence, plus this many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How to translate; None stands for what the model was configured with.
+    """Options of the search; None means the value of the model's configuration.
 
     Raises:
         ValueError: A number is out of its range, or one limit exceeds another.
     """
 
     beam: int | None = ranged(None, at_least=1)
-    """Hypotheses that the search keeps for each sentence; 1 is greedy."""
+    """The number of hypotheses kept for each sentence; 1 is greedy."""
     n_best: int = ranged(1, at_least=1)
-    """Translations of each sentence, the best first; no more than the beam."""
+    """The number of translations per sentence, the best first; at most the beam."""
     length_penalty: str | None = None
-    """How hypotheses of different lengths compare: average, gnmt or none, as in `Beam`."""
+    """How hypotheses of different lengths are compared: average, gnmt or none, as in `Beam`."""
     alpha: float | None = None
     """The exponent of the length penalty, which is then average or gnmt."""
     min_length: int = ranged(0, at_least=0)
-    """The least symbols of a translation."""
+    """The minimum number of symbols of a translation."""
     max_length: int | None = ranged(None, at_least=1)
-    """The most symbols of a translation, which ends there; default: twice those of the sentence plus 20."""
+    """The maximum number of symbols of a translation; default: twice those of the sentence plus 20."""
     forbid_unknown: bool = False
     """Never choose the unknown symbol."""
     sampling: Sampling | None = None
-    """Draw `n_best` translations in place of the search."""
+    """Sample `n_best` translations instead of searching."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.max_length is not None and self.max_length < self.min_length:
             raise ValueError(
-                f"max_length must be at least {self.min_length}, the least, got {self.max_length}"
+                f"max_length must be at least min_length ({self.min_length}), got {self.max_length}"
             )
         if self.length_penalty is not None:
             check_exponent(self.length_penalty, self.alpha)
 
     def beam_of(self, config: TranslationConfig) -> Beam:
-        """Return how to search with a model.
+        """Return the beam options for a model.
 
         Args:
-            config: The model's.
+            config: The model's configuration.
 
         Raises:
-            ValueError: `n_best` is more than the beam, `length_penalty` is unknown, or `alpha` belongs to
-                none.
+            ValueError: `n_best` exceeds the beam, `length_penalty` is unknown, or `alpha` is given with the
+                penalty none.
         """
         penalty = config.length_penalty if self.length_penalty is None else self.length_penalty
         check_exponent(penalty, self.alpha)
@@ -75,11 +75,11 @@ class Search:
         )
 
     def limit(self, symbols: int, prefix: Sequence[int] = ()) -> int:
-        """Return the most symbols of the translation of a sentence.
+        """Return the maximum number of symbols of the translation of a sentence.
 
         Args:
-            symbols: Those of the sentence.
-            prefix: With what the translation begins.
+            symbols: The number of symbols of the sentence.
+            prefix: The beginning of the translation.
         """
         if self.max_length is not None:
             return self.max_length
@@ -103,19 +103,19 @@ def search(
     Args:
         network: The model, in evaluation mode.
         source: (S, B) int64.
-        mask: (S, B) bool, True at padding; None without any.
-        options: How to translate.
-        beam: In place of that of the options.
-        prefixes: The symbols with which the translations of each sentence begin.
-        seeds: One per sentence, to draw with; default: 0.
+        mask: (S, B) bool, True at padding; None if there is no padding.
+        options: Options of the search.
+        beam: Overrides the beam of the options.
+        prefixes: The symbols that the translations of each sentence begin with.
+        seeds: One seed per sentence, for sampling; default: 0.
         keep_attention: Whether to return the attention of the translations.
 
     Returns:
-        For each sentence its translations, at least one, the best first; drawn ones in the order of their
+        For each sentence its translations, at least one, the best first; samples in the order of their
         seeds.
 
     Raises:
-        ValueError: The model is in training mode, or a prefix is longer than a translation may be.
+        ValueError: The model is in training mode, or a prefix exceeds the maximum length of a translation.
     """
     options = options or Search()
     if beam is not None:

@@ -35,7 +35,7 @@ _BATCH_SIZE = 32
 
 
 def export(task: Task, args: Sequence[str]) -> int:
-    """Write a trained model as ONNX, and compare its translations."""
+    """Export a trained model as ONNX, and optionally compare its translations."""
     options = parse_options(
         "sru translate export",
         "Write a trained model as ONNX: encoder.onnx, decoder.onnx (one step), the vocabularies, and "
@@ -58,8 +58,8 @@ def export(task: Task, args: Sequence[str]) -> int:
     _check_packages("onnx", "onnxscript", *([] if options.check is None else ["onnxruntime"]))
     folder = Path(options.out)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out must be a folder, and {folder} is a file; name another one")
-    # Before the model is read, so that a wrong path is reported at once.
+        raise UserError(f"--out must be a folder, but {folder} is a file; choose another path")
+    # Before the model is loaded, so that a wrong path is reported at once.
     lines = [] if options.check is None else _read(options.check)
     translator: Any = load_trained(task, Path(options.model))
     with _quiet_exporter():
@@ -67,14 +67,14 @@ def export(task: Task, args: Sequence[str]) -> int:
     for path in sorted(folder.iterdir()):
         print(f"{path} ({path.stat().st_size:,} bytes)")
     if lines:
-        with building():  # a sentence may be longer than the graphs read
+        with building():  # a sentence may be too long for the graphs
             print(compare(folder, translator.network, translator.tokenizer, lines))
     return 0
 
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep back what PyTorch's exporter says of packages it does without, and of its own deprecated calls."""
+    """Silence the exporter's messages about optional packages and its own deprecated calls."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -92,7 +92,7 @@ def _check_packages(*names: str) -> None:
         raise UserError(f"this needs {' and '.join(missing)}; pip install {' '.join(missing)}")
     if not TORCH_2_13:
         raise UserError(
-            f"exporting sentences of any length needs torch 2.13, this is {torch.__version__}; upgrade it"
+            f"exporting sentences of any length needs torch 2.13, got {torch.__version__}; upgrade torch"
         )
 
 
@@ -100,15 +100,15 @@ def _read(file: str) -> list[str]:
     with input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
         lines = [line for group in groups for line in group if line.strip()]
     if not lines:
-        raise UserError(f"--check needs sentences, and {file} has none")
+        raise UserError(f"--check needs sentences, but {file} has none")
     return lines
 
 
 def write_export(folder: Path, model: TranslationModel, tokenizer: TokenizerPair) -> None:
-    """Write the graphs, the vocabularies and what names them; the files appear when all are complete.
+    """Write the graphs, the vocabularies and `translation.json`; the files appear once all are complete.
 
     Args:
-        folder: Where they go; made when missing.
+        folder: The folder to write to; created if missing.
         model: The model, in evaluation mode, on the CPU.
         tokenizer: Its vocabularies.
     """
@@ -142,7 +142,7 @@ def write_export(folder: Path, model: TranslationModel, tokenizer: TokenizerPair
                 ),
             },
         )
-        # What names the others comes last.
+        # The file that names the others comes last.
         for path in sorted(new.iterdir(), key=lambda path: path.name == _NAME):
             replace(path, folder / path.name)
 
@@ -157,19 +157,19 @@ def _write_vocabulary(folder: Path, name: str, tokenizer: SentenceTokenizer) -> 
 
 
 def compare(folder: Path, model: TranslationModel, tokenizer: TokenizerPair, lines: Sequence[str]) -> str:
-    """Translate sentences with PyTorch and with what was exported.
+    """Translate sentences with PyTorch and with the exported model.
 
     Args:
-        folder: Where `write_export` wrote to.
+        folder: The folder that `write_export` wrote.
         model: The model.
         tokenizer: Its vocabularies.
         lines: The sentences.
 
     Returns:
-        How many translations are the same: all.
+        A message that all translations are the same.
 
     Raises:
-        UserError: Some are not; names the first.
+        UserError: Some translations differ; the message shows the first.
     """
     exported = OnnxTranslator(folder)
     ids = [tokenizer.encode(line) for line in lines]
@@ -186,7 +186,7 @@ def compare(folder: Path, model: TranslationModel, tokenizer: TokenizerPair, lin
             same += ours.ids == other.ids
             if ours.ids != other.ids and not different:
                 texts = (f"{tokenizer.decode(one.ids)!r} ({one.score:.6f})" for one in (ours, other))
-                different = f"{lines[number]!r} is {' by PyTorch and '.join(texts)} by ONNX"
+                different = f"{lines[number]!r} becomes {' with PyTorch and '.join(texts)} with ONNX"
     found = f"{same:,} of {len(lines):,} translations are the same"
     if different:
         raise UserError(f"{found}; {different}")

@@ -1,4 +1,4 @@
-"""The report on a trained model: every sentence with its translation, and what translations are scored by."""
+"""The report on a trained model: every sentence with its translation, and the scores."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _COLUMNS = ("bleu", "chrf", "source", "reference", "translation")
 
 
 def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.device) -> Report:
-    """Write the translations that a part of the data was measured by, and compare them with the references.
+    """Write the translations of a part of the data, and compare them with the references.
 
     Args:
-        module: The trained module, which has just measured the part and remembers its translations.
+        module: The trained module, which has just evaluated the part and stores its translations.
         data: The data, set up.
-        folder: Where `translations.txt` (one line per sentence, in the order of the data), `sentences.tsv`
-            and `scores.json` go.
-        part: The part of the data to measure on.
-        device: Not used: the translations are known.
+        folder: Where to write `translations.txt` (one line per sentence, in the order of the data),
+            `sentences.tsv` and `scores.json`.
+        part: The part of the data to report on.
+        device: Not used; the translations already exist.
     """
     found = sorted(module.translations[part].items())
     texts = [data.parts[part].text(index) for index, _ in found]

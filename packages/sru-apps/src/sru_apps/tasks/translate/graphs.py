@@ -1,4 +1,4 @@
-"""A translation model as two ONNX files: the encoder, and a step of the decoder."""
+"""Export of a translation model as two ONNX files: the encoder and one decoder step."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from sru_nn.export import to_onnx
 
 
 class Part(NamedTuple):
-    """A tensor that goes from the encoder to the decoder, or from step to step."""
+    """A tensor passed from the encoder to the decoder, or from step to step."""
 
     name: str
-    """That of the decoder's input."""
+    """The name of the decoder's input."""
     dtype: str
-    """Such as float32."""
+    """For example float32."""
     shape: list[int | str]
-    """The size of each axis, or what it changes with: `source`, `batch` or `past`, the symbols read."""
+    """The size of each axis, or the dynamic size: `source`, `batch`, or `past` (the symbols read)."""
 
 
 class Graphs(NamedTuple):
-    """What has been written."""
+    """The inputs and limits of the exported graphs."""
 
     memory: list[Part]
-    """What the encoder knows of the sources."""
+    """The encoded sources."""
     state: list[Part]
-    """What the decoder carries from step to step."""
+    """The decoder's state."""
     most_source_symbols: int | None
-    """None without a limit."""
+    """None if unlimited."""
     most_target_symbols: int | None
-    """None without a limit."""
+    """None if unlimited."""
 
 
 @torch.no_grad()
@@ -48,16 +48,16 @@ def write_graphs(model: TranslationModel, folder: Path) -> Graphs:
         decoder: ids (B,) int64, memory_0, ..., state_0, ...
                  → log_probs (B, V), attention (B, S), next_state_0, ...
 
-    The number of sentences, their symbols and those that the decoder has read are free. Each stream of the
-    decoder has a memory of its own, so K hypotheses of a sentence take K copies of it. What grows with the
-    symbols read is empty at first, and no output of the encoder.
+    The number of sentences, their lengths and the number of symbols that the decoder has read are dynamic.
+    Each stream of the decoder has its own memory, so K hypotheses of a sentence take K copies of it. State
+    tensors that grow with the symbols read start empty and are not outputs of the encoder.
 
     Args:
         model: The model, in evaluation mode, on the CPU.
-        folder: Where the files go; it must exist.
+        folder: The folder to write to; it must exist.
 
     Returns:
-        What the numbered tensors are.
+        The descriptions of the numbered tensors, and the length limits.
     """
     base = _Example(model)
     changed = {
@@ -100,7 +100,7 @@ def write_graphs(model: TranslationModel, folder: Path) -> Graphs:
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
-    """Return the tensors of a memory or a state, in their order."""
+    """Return the tensors of a memory or a state, in order."""
     found: list[Tensor] = []
 
     def add(tensor: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def _parts(name: str, tree: Any, changed: Mapping[str, Any]) -> list[Part]:
-    """Describe the tensors of a tree; those of other examples show which of their axes change."""
+    """Describe the tensors of a tree; comparison with other examples shows which axes are dynamic."""
     others = {size: tensors_of(other) for size, other in changed.items()}
     return [
         Part(
@@ -128,7 +128,7 @@ def _parts(name: str, tree: Any, changed: Mapping[str, Any]) -> list[Part]:
 
 
 class _Example:
-    """A call of the encoder and some steps of the decoder, from which shapes are read."""
+    """One encoder call and a few decoder steps, to read the shapes from."""
 
     @torch.no_grad()
     def __init__(
@@ -145,10 +145,10 @@ class _Example:
 
 
 def _most_symbols(model: TranslationModel) -> tuple[int | None, int | None]:
-    """Return how many symbols of a source and of a target the graphs can hold.
+    """Return the maximum number of source and target symbols that the graphs support.
 
-    Attention that reaches back a number of positions is another graph beyond them. PyTorch tells these
-    graphs apart at one position less, and a step has one more than its past.
+    Attention with a limited context has a different graph for longer sequences. PyTorch switches between the
+    graphs one position earlier, and a step has one position more than its past.
     """
     found: dict[bool, list[int]] = {True: [], False: []}
     for name, module in model.named_modules():
@@ -158,7 +158,7 @@ def _most_symbols(model: TranslationModel) -> tuple[int | None, int | None]:
 
 
 class _Encoder(nn.Module):
-    """The encoder, and those tensors of the decoder's first state that are not empty."""
+    """The encoder, and the non-empty tensors of the decoder's initial state."""
 
     def __init__(self, model: TranslationModel, begins: list[int]) -> None:
         super().__init__()
@@ -187,6 +187,6 @@ class _Decoder(nn.Module):
 
 
 def _filled(form: Any, tensors: list[Tensor]) -> Any:
-    """Return a tree of the same form that holds other tensors."""
+    """Return a tree of the same structure with other tensors."""
     following = iter(tensors)
     return map_state(form, lambda _: next(following))

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 from sru_apps.train.errors import UserError
 
 BleuTokenizer = Literal["13a", "none", "intl", "zh", "char"]
-"""How sacrebleu cuts texts into words: by the rules of mteval-v13a, at white space alone, ..."""
+"""How sacrebleu splits texts into words: 13a follows mteval-v13a, none splits only at white space, ..."""
 
 
 class Scores(NamedTuple):
-    """How close translations are to their references, both from 0 to 100."""
+    """BLEU and chrF of translations, both from 0 to 100."""
 
     bleu: float
     chrf: float
@@ -22,8 +22,8 @@ class TranslationScorer:
     """Compares translations with references.
 
     Args:
-        tokenizer: How BLEU cuts texts into words.
-        lowercase: Whether case does not matter.
+        tokenizer: How BLEU splits texts into words.
+        lowercase: Whether to ignore case.
 
     Raises:
         UserError: sacrebleu is not installed.
@@ -35,7 +35,7 @@ class TranslationScorer:
 
     def __init__(self, *, tokenizer: BleuTokenizer = "13a", lowercase: bool = False) -> None:
         metrics = import_sacrebleu().metrics
-        # With `force`, sacrebleu does not warn of text that is tokenized.
+        # With `force`, sacrebleu does not warn that the text looks tokenized.
         how = {"tokenize": tokenizer, "lowercase": lowercase, "force": tokenizer == "none"}
         self._bleu, self._chrf = metrics.BLEU(**how), metrics.CHRF(lowercase=lowercase)
         self._sentence_bleu = metrics.BLEU(**how, effective_order=True)
@@ -45,8 +45,8 @@ class TranslationScorer:
 
         Args:
             hypotheses: The translations.
-            references: As many lists of references; all of one length. An empty one beside others is
-                missing.
+            references: A list of references for each, all lists of the same length. An empty reference counts
+                as missing if the list has others.
         """
         columns: Any = list(map(list, zip(*map(_given, references), strict=True)))
         return Scores(
@@ -55,7 +55,7 @@ class TranslationScorer:
         )
 
     def sentence(self, hypothesis: str, references: Sequence[str]) -> Scores:
-        """Score one translation; BLEU without the orders of n-grams that it is too short for."""
+        """Score one translation; BLEU omits n-gram orders longer than the translation."""
         references = [text for text in references if text] or [""]
         return Scores(
             self._sentence_bleu.sentence_score(hypothesis, references).score,
@@ -64,12 +64,12 @@ class TranslationScorer:
 
     @property
     def signatures(self) -> tuple[str, str]:
-        """How BLEU and chrF were computed, as papers cite it; known after `corpus`."""
+        """The signatures of BLEU and chrF, as cited in papers; available after `corpus`."""
         return str(self._bleu.get_signature()), str(self._chrf.get_signature())
 
 
 def _given(references: Sequence[str]) -> list[str | None]:
-    """Return references with None for those that are missing, which sacrebleu leaves out."""
+    """Replace missing references by None, which sacrebleu skips."""
     return [text or None for text in references] if any(references) else list(references)
 
 
@@ -79,7 +79,7 @@ def import_sacrebleu() -> Any:
     Raises:
         UserError: It is not installed.
     """
-    # Not above: whoever translates needs no references.
+    # Imported here, since translating does not need it.
     try:
         import sacrebleu  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:

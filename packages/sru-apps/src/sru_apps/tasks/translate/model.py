@@ -1,4 +1,4 @@
-"""What all translation models have in common."""
+"""The base class of all translation models."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sru_data.loaders import IGNORE
 
 
 class Memory(NamedTuple):
-    """What the decoder knows of B sources; the batch is the second axis of every tensor."""
+    """The encoded sources, as the decoder reads them; the batch is the second axis of every tensor."""
 
     keys: tuple[Tensor, ...]
-    """(S, B, ·) for each attention: what queries are compared with."""
+    """The keys of each attention, (S, B, ·)."""
     values: tuple[Tensor, ...]
-    """(S, B, ·) for each attention: what is averaged."""
+    """The values of each attention, (S, B, ·)."""
     summary: Tensor
-    """(1, B, ·): what the decoder's first state follows from; without features where nothing does."""
+    """(1, B, ·), from which the decoder's first state is computed; no features if it needs none."""
     mask: Tensor | None
-    """(S, B) bool, True at padding; None without any."""
+    """(S, B) bool, True at padding; None if there is no padding."""
 
 
 class TranslationModel(nn.Module):
@@ -38,8 +38,8 @@ class TranslationModel(nn.Module):
     Args:
         config: Sizes and choices.
 
-    Source: of the scale, Vaswani et al., "Attention Is All You Need" (2017), section 3.4; of word dropout,
-    Sennrich et al., "Edinburgh Neural Machine Translation Systems for WMT 16" (2016).
+    Source: the scale: Vaswani et al., "Attention Is All You Need" (2017), section 3.4; word dropout: Sennrich
+    et al., "Edinburgh Neural Machine Translation Systems for WMT 16" (2016).
     """
 
     def __init__(self, config: TranslationConfig) -> None:
@@ -62,53 +62,53 @@ class TranslationModel(nn.Module):
 
     @abstractmethod
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Memory:
-        """Read the source.
+        """Encode the source.
 
         Args:
             source: (S, B) int64; each sentence has at least one symbol.
-            mask: (S, B) bool, True at padding, which must follow the symbols; None without any.
+            mask: (S, B) bool, True at padding, which must follow the symbols; None if there is no padding.
 
         Returns:
-            What the decoder needs to know of it.
+            The memory that the decoder reads.
         """
 
     @abstractmethod
     def start(self, memory: Memory) -> State:
-        """Return the state before the first symbol of B targets.
+        """Return the initial state of B targets.
 
         Args:
-            memory: What `encode` returned.
+            memory: The result of `encode`.
         """
 
     @abstractmethod
     def decode(self, target: Tensor, memory: Memory) -> Tensor:
-        """Read targets as a whole.
+        """Read whole targets.
 
         Args:
-            target: (T, B) int64, bos and then the sentence. Padding follows it, so no symbol can see it.
-            memory: What `encode` returned.
+            target: (T, B) int64, bos and then the sentence. Padding follows, so no symbol depends on it.
+            memory: The result of `encode`.
 
         Returns:
-            h: (T, B, E), from which `output` makes the logits of the symbol after each position.
+            h: (T, B, E); `output` turns it into the logits of the symbol after each position.
         """
 
     @abstractmethod
     def step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor, State]:
-        """Read one symbol of N = B·K targets, K for each source: what `decode` does with all of them.
+        """Read one symbol of N = B·K targets, K for each source; equals `decode` of whole targets.
 
         Args:
-            ids: (N,) int64; those of source b are b·K to b·K + K − 1.
-            state: What `start` or an earlier call returned, for N targets; `select_streams` reorders it.
-            memory: What `encode` returned for B sources.
+            ids: (N,) int64; the targets of source b are b·K to b·K + K − 1.
+            state: The result of `start` or of an earlier call, for N targets; `select_streams` reorders it.
+            memory: The result of `encode` for B sources.
 
         Returns:
-            logits: (N, V), of the symbol that follows.
-            weights: (N, S), of the symbols of the source in what was found there; they add up to 1.
-            state: For the next call.
+            logits: (N, V), of the next symbol.
+            weights: (N, S), the attention weights of the source's symbols; each row sums to 1.
+            state: The state for the next call.
         """
 
     def forward(self, source: Tensor, target: Tensor, source_mask: Tensor | None = None) -> Tensor:
-        """Read sources and targets as a whole.
+        """Read whole sources and targets.
 
         Args:
             source: As for `encode`.
@@ -116,7 +116,7 @@ class TranslationModel(nn.Module):
             source_mask: As for `encode`.
 
         Returns:
-            (T, B, E), as `decode` returns it.
+            (T, B, E), the result of `decode`.
         """
         return self.decode(target, self.encode(source, source_mask))
 
@@ -129,17 +129,17 @@ class TranslationModel(nn.Module):
         *,
         smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        """Score the symbols that follow, without the logits of all positions at once.
+        """Score the next symbols, without computing the logits of all positions at once.
 
         Args:
             source: As for `encode`.
             target: As for `decode`.
-            targets: (T, B) int64, the symbol after each position, `IGNORE` (-100) where nothing is scored.
+            targets: (T, B) int64, the symbol after each position; `IGNORE` (-100) is not scored.
             source_mask: As for `encode`.
             smoothing: The share of the probability that label smoothing spreads over all symbols.
 
         Returns:
-            nll: (N,), the negative log-likelihoods of the N symbols that are scored.
+            nll: (N,), the negative log-likelihoods of the N scored symbols.
             loss: (N,), the same with label smoothing.
         """
         scored = targets != IGNORE
@@ -147,14 +147,14 @@ class TranslationModel(nn.Module):
         return smoothed_cross_entropy(h, self.output.weight, None, targets[scored], smoothing=smoothing)
 
     def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        """Look symbols up, and forget whole symbols in training.
+        """Look up symbols, with word dropout in training.
 
         Args:
-            embedding: That of the source, or of the target.
+            embedding: The source or the target embedding.
             ids: int64 of any shape.
 
         Returns:
-            The shape of `ids`, and E.
+            (*ids.shape, E).
         """
         x: Tensor = embedding(ids) * self.config.embedding_size**0.5
         dropped = self.config.word_dropout

@@ -20,21 +20,21 @@ from sru_apps.train.optimizers import OptimizerConfig
 
 
 class TranslationModule(TaskModule):
-    """Training of a `TranslationModel` with label smoothing, and its figures.
+    """Training of a `TranslationModel` with label smoothing, and its evaluation.
 
         loss of a token = −(1 − ε) · ln p(token) − (ε/V) · Σ_v ln p(v)
 
-    averaged over the tokens of a batch, the markers of the ends among them. The loss of validation and test
-    is without ε. Validations during training translate with `validation_beam`, all others with `beam`.
+    averaged over the tokens of a batch, including the end markers. The validation and test loss has no label
+    smoothing. Validation during training translates with `validation_beam`, all other evaluation with `beam`.
 
     Args:
         config: The network, or its `dataclasses.asdict`.
-        optimizer: The optimizer and its schedule, or the same.
+        optimizer: The optimizer and its schedule, or their `dataclasses.asdict`.
     """
 
     config_class = TranslationConfig
     network_class = staticmethod(build)
-    # Its search calls several methods, each of which would gather and give up the weights of the one before.
+    # The search calls several methods, and each call would gather the weights and free them again.
     shardable = False
     sizes_of_data = ("joint",)
     points: ClassVar[Mapping[str, str]] = {"bleu": "BLEU", "chrf": "chrF"}
@@ -48,7 +48,7 @@ class TranslationModule(TaskModule):
         super().__init__(config, optimizer)
         self.network = build(self.config)
         self.translations: dict[str, dict[int, str]] = {}
-        """What each part of the data was translated into when it was measured last, by sentences."""
+        """The translations of each part of the data from its last evaluation, by sentence index."""
         self._reset()
 
     @classmethod
@@ -57,7 +57,7 @@ class TranslationModule(TaskModule):
     ) -> TranslationModule:
         """Build the module for prepared pairs."""
         assert data.tokenizer is not None
-        # What validation needs is missed before anything is trained.
+        # Fail before training if a package that validation needs is missing.
         data.scorer()
         sizes = {
             "source_vocab_size": len(data.tokenizer.source),
@@ -72,7 +72,7 @@ class TranslationModule(TaskModule):
         return {**super().any_sizes(options), "joint": True}
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return the loss of a batch; `mean_loss` is that without smoothing."""
+        """Return the loss of a batch; `mean_loss` is the loss without smoothing."""
         nll, loss = self._losses(batch, self.config.label_smoothing)
         return {"loss": loss.mean(), "mean_loss": nll.detach().mean()}
 
@@ -82,7 +82,7 @@ class TranslationModule(TaskModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting."""
+        """Reset the sums."""
         self._reset()
 
     def _reset(self) -> None:

@@ -1,6 +1,6 @@
-"""Beam search with a model that `sru translate export` has written: needs numpy and onnxruntime alone.
+"""Beam search with a model that `sru translate export` wrote. Needs only numpy and onnxruntime.
 
-Copy this file into a project that has no `sru_apps`; it imports nothing else.
+Copy this file into a project without `sru_apps`; it has no other imports.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FORMAT = 1
-"""Of `translation.json`."""
+"""The version of the format of `translation.json`."""
 
 
 class Hypothesis(NamedTuple):
     """A translation."""
 
     ids: list[int]
-    """Its symbols, without the end."""
+    """Its symbols, without the end marker."""
     score: float
-    """What translations are ranked by: the log-probability divided by the length penalty."""
+    """The log-probability divided by the length penalty; translations are ranked by it."""
 
 
 class OnnxTranslator:
@@ -33,13 +33,13 @@ class OnnxTranslator:
 
     Args:
         folder: The folder that `sru translate export` wrote.
-        providers: Where onnxruntime computes.
+        providers: The execution providers of onnxruntime.
 
     Attributes:
-        config: What stands in `translation.json`.
+        config: The content of `translation.json`.
 
     Raises:
-        ValueError: The folder was written in another format.
+        ValueError: The folder has another format.
     """
 
     def __init__(self, folder: str | Path, *, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
@@ -47,10 +47,10 @@ class OnnxTranslator:
         self.config: dict[str, Any] = json.loads((folder / "translation.json").read_text(encoding="utf-8"))
         if self.config["format"] != FORMAT:
             raise ValueError(
-                f"{folder} has the format {self.config['format']}, and this search reads {FORMAT}; take the "
-                "onnx_search.py of the sru_apps that wrote it"
+                f"{folder} has format {self.config['format']}, but this script reads format {FORMAT}; use "
+                "the onnx_search.py of the sru_apps version that wrote it"
             )
-        # Here, since the export works without it.
+        # Imported here, since the export works without it.
         import onnxruntime  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         self._encoder, self._decoder = (
@@ -69,32 +69,32 @@ class OnnxTranslator:
         min_length: int = 0,
         max_length: int | None = None,
     ) -> list[list[Hypothesis]]:
-        """Translate sentences side by side; none depends on the others.
+        """Translate a batch of sentences; the translations do not depend on the rest of the batch.
 
         Each step takes the 2K most probable continuations of a sentence's K open hypotheses. Ends among the
-        first K of them are translations; the first K that are no ends stay open. A sentence is done when K
-        have ended, when none that is open can be among its `n_best` any more, or at its longest length, where
-        every hypothesis ends.
+        first K are finished translations; the first K that are not ends stay open. A sentence is done when K
+        hypotheses have finished, when no open hypothesis can still be among its `n_best`, or at the maximum
+        length, where every hypothesis ends.
 
             score = log p / penalty    average: |y|^α    gnmt: ((5 + |y|) / 6)^α    none: 1
 
-        with |y| symbols, the end included.
+        with |y| symbols, including the end.
 
         Args:
-            sentences: The ids of each, at least one.
-            beam: K; default: that of the model.
-            n_best: The most translations of each sentence.
-            length_penalty: average, gnmt or none; default: that of the model.
-            alpha: α; default: that of the model.
-            min_length: The least symbols of a translation.
-            max_length: The most; default: what `longest` in `translation.json` allows for the sentence.
+            sentences: The ids of each sentence, at least one per sentence.
+            beam: K; default: the model's.
+            n_best: The maximum number of translations per sentence.
+            length_penalty: average, gnmt or none; default: the model's.
+            alpha: α; default: the model's.
+            min_length: The minimum number of symbols of a translation.
+            max_length: The maximum; default: the limit that `longest` in `translation.json` gives.
 
         Returns:
             For each sentence its translations, the best first.
 
         Raises:
             ValueError: A sentence is empty or too long for the model, an id is not in the source vocabulary,
-                `n_best` is more than `beam`, `alpha` belongs to no penalty, or a number is out of its range.
+                `n_best` exceeds `beam`, `alpha` is given with no penalty, or a number is out of its range.
         """
         self._check(sentences)
         config = self.config
@@ -117,7 +117,7 @@ class OnnxTranslator:
             if config["most_target_symbols"] is not None:
                 most = min(most, config["most_target_symbols"])
             if not 0 <= min_length <= most:
-                raise ValueError(f"min_length must be from 0 to {most}, the most symbols, got {min_length}")
+                raise ValueError(f"min_length must be from 0 to {most}, the maximum length, got {min_length}")
             searches.append(_Search(beam, n_best, kind, alpha, min_length, most, config))
         self._run(sentences, searches)
         return [search.ended for search in searches]
@@ -129,7 +129,7 @@ class OnnxTranslator:
                 limit = "at least 1 symbol" if most is None else f"1 to {most} symbols"
                 raise ValueError(f"sentence {number} must have {limit}, got {len(sentence)}")
             if not all(0 <= symbol < symbols for symbol in sentence):
-                raise ValueError(f"sentence {number} holds an id that is not from 0 to {symbols - 1}")
+                raise ValueError(f"sentence {number} has an id outside the range 0 to {symbols - 1}")
 
     def _run(self, sentences: Sequence[Sequence[int]], searches: list[_Search]) -> None:
         """Search until every sentence is done."""
@@ -157,7 +157,7 @@ class OnnxTranslator:
                 streams, known = after, _take(memory, self.config["memory"], after)
 
     def _encode(self, sentences: Sequence[Sequence[int]]) -> tuple[list[Any], list[Any]]:
-        """Read sentences; return the memory of them and the decoder's first state."""
+        """Encode sentences; return their memory and the decoder's initial state."""
         lengths = np.array([len(sentence) for sentence in sentences])
         mask = np.arange(lengths.max())[:, None] >= lengths
         source = np.full(mask.shape, self.config["pad_id"], np.int64)
@@ -165,7 +165,7 @@ class OnnxTranslator:
         wanted = [given.name for given in self._encoder.get_outputs()]
         given = dict(zip(wanted, self._encoder.run(wanted, {"source": source, "mask": mask}), strict=True))
         sizes = {"batch": len(sentences), "past": 0}
-        # What is no output of the encoder has seen nothing yet.
+        # State tensors that the encoder does not output start empty.
         state = [
             given.get(
                 part["name"], np.zeros([sizes.get(size, size) for size in part["shape"]], part["dtype"])
@@ -175,7 +175,7 @@ class OnnxTranslator:
         return [given[part["name"]] for part in self.config["memory"]], state
 
     def _step(self, ids: list[int], memory: list[Any], state: list[Any]) -> tuple[Any, list[Any]]:
-        """Read a symbol of each stream; return the log-probabilities of the next one, and the state."""
+        """Read one symbol of each stream; return the log-probabilities of the next symbol, and the state."""
         feed = {"ids": np.array(ids, np.int64)}
         for parts, values in ((self.config["memory"], memory), (self.config["state"], state)):
             feed |= {part["name"]: value for part, value in zip(parts, values, strict=True)}
@@ -207,10 +207,10 @@ class _Search:
         """Continue the open hypotheses.
 
         Args:
-            log_probs: Those of the symbols after each, (K, V).
+            log_probs: (K, V), of the symbols after each hypothesis.
 
         Returns:
-            The hypotheses that go on, by their numbers, and with which symbols; none when all is done.
+            The indices of the continued hypotheses and their next symbols; both empty at the end.
         """
         length, eos_id = len(self.open[0][0]), self._eos_id
         log_probs = log_probs.copy()
@@ -230,7 +230,7 @@ class _Search:
                 score = float(totals.flat[place]) / self._penalty(length + 1)
                 self.ended.append(Hypothesis(self.open[parent][0], score))
                 self._count += 1
-        # A stable sort: of equal scores the shorter translation stays first.
+        # A stable sort: among equal scores the shorter translation stays first.
         self.ended = sorted(self.ended, key=lambda one: -one.score)[: self._n_best]
         following = following[: self._beam]
         if self._count >= self._beam or not following or self._is_settled(following[0][2]):
@@ -239,21 +239,21 @@ class _Search:
         return [parent for parent, *_ in following], [symbol for _, symbol, _ in following]
 
     def _is_settled(self, total: float) -> bool:
-        """Whether no open hypothesis, of which the best has this log-probability, can be among the best."""
+        """Whether no open hypothesis can still be among the best, given the best open log-probability."""
         if len(self.ended) < self._n_best:
             return False
         return self.ended[-1].score >= total / self._penalty(self._most + 1)
 
 
 def _largest(values: Any, count: int) -> list[int]:
-    """Return the places of the largest values in the flat array, in falling order."""
+    """Return the flat indices of the largest values, in descending order of the values."""
     flat = values.ravel()
     places = np.argpartition(-flat, min(count, len(flat) - 1))[:count]
     return places[np.lexsort((places, -flat[places]))].tolist()  # type: ignore[no-any-return]
 
 
 def _take(values: list[Any], parts: list[dict[str, Any]], streams: list[int]) -> list[Any]:
-    """Select streams, some of them several times."""
+    """Select streams, possibly with repetitions."""
     return [
         np.take(value, streams, axis=part["shape"].index("batch"))
         for value, part in zip(values, parts, strict=True)

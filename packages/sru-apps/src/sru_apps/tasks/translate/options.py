@@ -1,4 +1,4 @@
-"""What each system has options for, and what it refuses."""
+"""The options of each system, and their checks."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class EncoderDecoderOptions:
 
     @staticmethod
     def check(config: Any) -> None:
-        """Refuse an attention that lacks layers of the decoder."""
-        if config.attention == "bahdanau" and config.layers_of_decoder < 2:
+        """Reject an attention that needs more decoder layers."""
+        if config.attention == "bahdanau" and config.num_decoder_layers < 2:
             raise ValueError(
                 "the attention bahdanau needs at least 2 decoder layers, got "
-                f"{config.layers_of_decoder}; choose luong"
+                f"{config.num_decoder_layers}; choose luong"
             )
 
 
@@ -51,7 +51,7 @@ class TransformerSRUOptions:
 
     @staticmethod
     def check(config: Any) -> None:
-        """Refuse other cells and their options, and sizes that cannot be divided."""
+        """Reject other cells and their options, and indivisible sizes."""
         if config.encoder != "sru":
             raise ValueError(
                 f"the system transformer-sru consists of SRUs, got the encoder {config.encoder!r}; leave it "
@@ -72,8 +72,8 @@ class TransformerSRUOptions:
 
 
 SYSTEMS: dict[str, Any] = {"encoder-decoder": EncoderDecoderOptions, "transformer-sru": TransformerSRUOptions}
-"""The systems that translate, each with the options that no other has and `check(config)`, which raises
-ValueError for choices that the system does not allow."""
+"""The translation systems, each with its own options and `check(config)`, which raises ValueError for options
+that the system does not support."""
 
 if TYPE_CHECKING:
     SystemName = str

@@ -1,10 +1,10 @@
-"""The picture of a translation's attention."""
+"""A plot of a translation's attention."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Figure, not pyplot: no display is looked for, and nothing outlives the call.
+# Figure, not pyplot: it needs no display and keeps no global state.
 from matplotlib.figure import Figure
 
 from sru_apps.tasks.translate.predict import Alignment
@@ -14,10 +14,10 @@ _PER_SYMBOL, _MARGIN, _LARGEST = 0.32, 1.6, 24.0
 
 
 def draw_attention(path: Path, alignment: Alignment) -> None:
-    """Draw what each symbol of a translation attended to.
+    """Plot what each symbol of a translation attended to.
 
     Args:
-        path: The PNG to write or replace.
+        path: The PNG file to write.
         alignment: The attention.
     """
     rows, columns = alignment.weights.shape

@@ -21,14 +21,14 @@ from sru_apps.train.errors import UserError
 from sru_data.loaders import pad_sequences
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 
-NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
-"""The note on a sentence of unknown words only, whose translation tells nothing."""
+NOTHING_KNOWN = "none of it is in the model's vocabulary"
+"""The note on a sentence of unknown words only, whose translation is meaningless."""
 CUT_OFF = f"only its first {LONGEST:,} symbols were translated"
-"""The note on a sentence that is too long for the memory."""
+"""The note on a sentence that was cut off at `LONGEST` symbols."""
 NO_END = "its translation does not end within the limit and was cut off"
-"""The note on a translation that reached its greatest length."""
+"""The note on a translation that reached the maximum length."""
 NO_SCORE = "the model gives no translation a finite score"
-"""The note in place of a translation where the arithmetic has overflowed."""
+"""The note instead of a translation after a numerical overflow."""
 
 
 class Alignment(NamedTuple):
@@ -37,25 +37,25 @@ class Alignment(NamedTuple):
     source: list[str]
     """The S symbols of the sentence."""
     target: list[str]
-    """The T symbols of the translation, the marker of its end among them."""
+    """The T symbols of the translation, including the end marker."""
     weights: Tensor
-    """(T, S) float32; each row adds up to 1."""
+    """(T, S) float32; each row sums to 1."""
 
 
 class Translation(NamedTuple):
     """A translation of a sentence."""
 
     text: str
-    """The translation; nothing for a sentence without words."""
+    """The translation; empty for a sentence without words."""
     score: float | None
-    """What translations are ranked by: the log-probability divided by the length penalty. None where nothing
-    was translated."""
+    """The log-probability divided by the length penalty; translations are ranked by it. None if nothing was
+    translated."""
     log_prob: float | None
-    """Its log-probability, in nats, that of its end included."""
+    """Its log-probability, in nats, including its end."""
     note: str | None = None
-    """What makes it doubtful: `NOTHING_KNOWN`, `CUT_OFF`, `NO_END`, `NO_SCORE` or nothing."""
+    """Why it is doubtful: `NOTHING_KNOWN`, `CUT_OFF`, `NO_END`, `NO_SCORE`, several of them, or None."""
     alignment: Alignment | None = None
-    """What it attended to, if that was asked for."""
+    """Its attention, if requested."""
 
 
 class Translator(Trained):
@@ -106,10 +106,10 @@ class Translator(Trained):
 
         Args:
             texts: The sentences.
-            options: How.
+            options: The search options.
 
         Returns:
-            The best translation of each, in their order.
+            The best translation of each, in order.
 
         Raises:
             ValueError: A single text is passed instead of a list.
@@ -133,7 +133,7 @@ class Translator(Trained):
 
         Args:
             texts: The sentences.
-            options: How.
+            options: The search options.
             prefix: The beginning of every translation.
             seed: When sampling, the seed of each sentence; other sentences do not affect it.
             replace_unknown: Replace the unknown token with the word of the sentence that it attends to most.
@@ -144,8 +144,8 @@ class Translator(Trained):
             The translations of one sentence, at least one, the best first.
 
         Raises:
-            ValueError: `n_best` is more than the beam, or the prefix is longer than a translation may be.
-            UserError: `replace_unknown` is set, and the vocabularies are neither of words nor of characters.
+            ValueError: `n_best` exceeds the beam, or the prefix exceeds the maximum length.
+            UserError: `replace_unknown` is set, but the vocabularies are neither words nor characters.
         """
         options = options or Search()
         if options.sampling is None:
@@ -230,7 +230,7 @@ class Translator(Trained):
         texts = (self.tokenizer.source.text, self.tokenizer.target.text)
         if not all(isinstance(text, (WordTokenizer, CharTokenizer)) for text in texts):
             raise UserError(
-                "only word and character models can replace unknown words, and this model's vocabulary has "
+                "only word and character models can replace unknown words, but this model's vocabulary has "
                 "subwords, which spell almost every word; leave out --replace-unknown"
             )
 
@@ -241,7 +241,7 @@ class Translator(Trained):
             pairs: Sentences, each with its translation.
 
         Returns:
-            One score per pair, in their order.
+            One score per pair, in order.
 
         Raises:
             ValueError: A side has more than 1,024 symbols.

@@ -19,32 +19,31 @@ from sru_nn.gemm import project
 
 
 class EncoderDecoder(TranslationModel):
-    """Recurrent layers read the source; others write the target and attend to it.
+    """A recurrent encoder of the source, and a recurrent decoder that attends to it.
 
         m = encoder(source)                     z = [→m_S; ←m_1]
-        h¹ = layer¹(target), from a state that follows from z
+        h¹ = layer¹(target), from a state computed from z
         o_t = attention(h¹_t, m)
         hˡ = layerˡ([hˡ⁻¹; o]) for l > 1        h̃_t = tanh(W [hᴸ_t; o_t])
 
-    That is the attention `bahdanau`: a layer below the others makes the queries and knows nothing of what
-    they found, so that all steps of a target are computed at once, while the layers above remember it. With
-    `luong`, hᴸ makes the queries and no layer reads what was found; input feeding (section 3.3 there) is left
-    out, since it would compute one step after the other.
+    This is the attention `bahdanau`: the lowest layer computes the queries and does not read the attention's
+    output o, so all steps of a target are computed at once; the layers above read o. With `luong`, hᴸ
+    computes the queries and no layer reads o; input feeding (section 3.3 of Luong et al.) is left out, since
+    it would make the steps sequential.
 
-    The first state of layer l is what a step before the first would leave that reads z and remembers nothing:
-    W z + b, the candidate, for the state c of an SRU, which has no bound; its tanh for the h of a GRU, and
-    for the h and the c of an LSTM.
+    The initial state of layer l is W z + b for the state c of an SRU, which is unbounded, and tanh(W z + b)
+    for the h of a GRU and for the h and c of an LSTM.
 
     Args:
         config: Sizes and choices.
 
     Raises:
-        ValueError: The attention or a cell refuses its sizes.
+        ValueError: The attention or a cell does not support its sizes.
 
     Source: Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015);
     Luong et al., "Effective Approaches to Attention-based Neural Machine Translation" (2015). Queries from
-    the first layer are those of Wu et al., "Google's Neural Machine Translation System" (2016), section 3,
-    and of Chen et al., "The Best of Both Worlds" (2018), section 4.1.
+    the first layer: Wu et al., "Google's Neural Machine Translation System" (2016), section 3, and Chen et
+    al., "The Best of Both Worlds" (2018), section 4.1.
     """
 
     def __init__(self, config: TranslationConfig) -> None:
@@ -61,10 +60,10 @@ class EncoderDecoder(TranslationModel):
             bidirectional=config.both_ways,
             options=config.options_of(config.encoder),
         )
-        found, units = self.encoder.output_size, config.units_of_decoder
-        self.queries_from = 0 if config.attention == "bahdanau" else config.layers_of_decoder - 1
+        found, units = self.encoder.output_size, config.decoder_units
+        self.queries_from = 0 if config.attention == "bahdanau" else config.num_decoder_layers - 1
         above = units + (found if config.attention == "bahdanau" else 0)
-        sizes = [config.embedding_size, *[above] * (config.layers_of_decoder - 1)]
+        sizes = [config.embedding_size, *[above] * (config.num_decoder_layers - 1)]
         self.layers = nn.ModuleList(
             RecurrentEncoder(
                 config.decoder, size, units, num_layers=1, options=config.options_of(config.decoder)
@@ -84,19 +83,19 @@ class EncoderDecoder(TranslationModel):
             units, found, score=config.score or "general", dropout=config.alignment_dropout
         )
         parts = 2 if config.decoder == "lstm" else 1
-        self.bridge = nn.Linear(found, config.layers_of_decoder * parts * units)
+        self.bridge = nn.Linear(found, config.num_decoder_layers * parts * units)
         self.combine = nn.Linear(units + found, config.embedding_size, bias=False)
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Memory:
-        """Read the source, as the base says; `values` are the outputs m, and the summary is z."""
+        """Encode the source; `values` are the outputs m, and the summary is z."""
         m = self.encoder(self.embed(self.source_embedding, source), mask)
         summary = last(m, mask, bidirectional=self.config.both_ways)
         return Memory((self.attention.keys(m),), (m,), summary.unsqueeze(0), mask)
 
     def start(self, memory: Memory) -> State:
-        """Return the first state, as the base says: a tuple of those of the layers."""
+        """Return the initial state, a tuple with the state of each layer."""
         config = self.config
-        vectors = self.bridge(memory.summary).unflatten(-1, (config.layers_of_decoder, -1))
+        vectors = self.bridge(memory.summary).unflatten(-1, (config.num_decoder_layers, -1))
         if config.decoder in ("lstm", "gru"):
             vectors = torch.tanh(vectors)
         return tuple(
@@ -104,16 +103,16 @@ class EncoderDecoder(TranslationModel):
         )
 
     def decode(self, target: Tensor, memory: Memory) -> Tensor:
-        """Read targets as a whole, as the base says."""
+        """Read whole targets."""
         return self._run(target, self.start(memory), memory)[0]
 
     def step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor, State]:
-        """Read one symbol of each target, as the base says."""
+        """Read one symbol of each target."""
         h, weights, state = self._run(ids, state, memory)
         return project(self.output, h), weights, state
 
     def _run(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, State]:
-        """Read symbols, (T, B), or one of each target, (N,)."""
+        """Read whole targets, (T, B), or one symbol of each, (N,)."""
         whole = ids.dim() == 2
         layers: Any = self.layers
         h, after = self.embed(self.target_embedding, ids), []
@@ -133,14 +132,14 @@ class EncoderDecoder(TranslationModel):
         """Attend from every position of B targets, (T, B, D), or from N targets, (N, D)."""
         (keys,), (values,), _, mask = memory
         whole = h.dim() == 3
-        # A source is a batch of its own for the product: T queries, or those of its K targets.
+        # The product is batched over sources: T queries each, or one for each of its K targets.
         query = h.transpose(0, 1) if whole else h.reshape(keys.shape[1], -1, h.shape[-1])
         found, weights = self.attention(query, keys, values, mask)
         return (found.transpose(0, 1), weights) if whole else (found.flatten(0, 1), weights.flatten(0, 1))
 
 
 def _first_state(layer: Any, vector: Tensor) -> State:
-    """Return the state of a layer made of (1, B, ·): c of an SRU, h of a GRU, [h; c] of an LSTM."""
+    """Turn (1, B, ·) into the state of a layer: c of an SRU, h of a GRU, [h; c] of an LSTM."""
     if layer.name == "lstm":
         h, c = vector.chunk(2, -1)
         return h.contiguous(), c.contiguous()
@@ -149,7 +148,7 @@ def _first_state(layer: Any, vector: Tensor) -> State:
     vector = vector.to(accumulate_dtype(vector.dtype), memory_format=torch.contiguous_format)
     if layer.name == "sru":
         return vector
-    # Nothing is remembered yet, but the state has the form of those to come.
+    # SRU++: an empty chunk builds a state with an empty attention memory.
     _, state = layer.rnn.stream(
         vector.new_zeros(0, vector.shape[1], layer.rnn.input_size), SRUppState(vector)
     )

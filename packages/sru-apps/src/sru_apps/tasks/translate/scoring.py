@@ -26,11 +26,11 @@ from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import LengthBatchSampler
 from sru_data.pair_files import Example
 
-# Symbols read at once, padding included, and sentences sorted by length together; these bound the memory.
+# Symbols per batch, including padding, and sentences sorted by length together; both bound memory use.
 _AT_ONCE = 2048
 _WINDOW = 1024
 LONGEST = 1024
-"""The most symbols of a sentence, and of a translation to score."""
+"""The maximum number of symbols of a sentence, and of a translation to score."""
 T = TypeVar("T")
 
 
@@ -38,15 +38,15 @@ class PairScore(NamedTuple):
     """The likelihood of a given translation."""
 
     tokens: list[str]
-    """Its symbols, and the marker of its end."""
+    """Its symbols and the end marker."""
     log_probs: list[float]
     """The log-probability of each, in nats."""
     log_prob: float
-    """That of the translation: their sum."""
+    """The log-probability of the translation, their sum."""
     perplexity: float
     """exp(−log_prob / tokens)."""
     unknown: int
-    """How many of the symbols are unknown."""
+    """The number of unknown symbols."""
 
 
 def score_pairs(model: Trained, pairs: Iterable[tuple[str, str]]) -> Iterator[PairScore]:
@@ -57,7 +57,7 @@ def score_pairs(model: Trained, pairs: Iterable[tuple[str, str]]) -> Iterator[Pa
         pairs: Sentences, each with its translation.
 
     Yields:
-        One score per pair, in their order.
+        One score per pair, in order.
 
     Raises:
         ValueError: A side has more than `LONGEST` symbols.
@@ -71,7 +71,7 @@ def _score(model: Trained, window: Sequence[tuple[str, str]]) -> list[PairScore]
     ids = [(tokenizer.encode(source), encode(tokenizer.target.text, target)) for source, target in window]
     for (text, _), sides in zip(window, ids, strict=True):
         if (count := max(map(len, sides))) > LONGEST:
-            raise ValueError(f"a side must have at most {LONGEST:,} symbols, got {count:,}: {text[:40]!r}")
+            raise ValueError(f"each side must have at most {LONGEST:,} symbols, got {count:,}: {text[:40]!r}")
     found: list[Any] = [None] * len(ids)
     spellings = tokenizer.tokens
     for batch in batches([1 + max(map(len, sides)) for sides in ids]):
@@ -97,7 +97,7 @@ def _score(model: Trained, window: Sequence[tuple[str, str]]) -> list[PairScore]
 
 
 def windows(items: Iterable[T]) -> Iterator[list[T]]:
-    """Cut a stream into parts that are sorted by length together.
+    """Split a stream into windows; sentences are sorted by length within a window.
 
     Args:
         items: Sentences, or pairs.
@@ -108,13 +108,13 @@ def windows(items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Divide sentences of similar lengths into batches that fit into memory.
+    """Group sentences of similar lengths into batches that fit into memory.
 
     Args:
-        lengths: The symbols of each sentence.
+        lengths: The number of symbols of each sentence.
 
     Yields:
-        The places of some sentences.
+        The indices of the sentences of a batch.
     """
     return iter(
         LengthBatchSampler(
@@ -148,7 +148,7 @@ def score(task: Task, args: Sequence[str]) -> int:
     )
     use_utf8()
     pairs = _pairs(options)
-    # Before the model is read, so that a wrong path is reported at once.
+    # Before the model is loaded, so that a wrong path is reported at once.
     first = next(pairs, None)
     if first is None:
         raise UserError(f"no pairs in {options.files[0]}")

@@ -35,13 +35,13 @@ PARTS = ("train", "validation", "test")
 MAX_LENGTH = 256
 """Default of `max_length`."""
 _SUBWORDS = 8000
-"""Default size of a vocabulary of subwords."""
+"""Default size of a subword vocabulary."""
 _HELD_OUT, _MOST_HELD_OUT = 20, 2000
-"""Without a validation file, one pair in this many is held out, and no more than that."""
+"""Without a validation file, one pair in this many is held out, at most this many in total."""
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no pairs, or two sets of them.
+    """Reject options that name no pairs, or two sets of pairs.
 
     Args:
         options: The options `--data.*`.
@@ -60,7 +60,9 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if (test_set := options["test_set"]) is not None:
         if name is None:
-            raise UserError("--test-set chooses among those of a published set; give --test-file")
+            raise UserError(
+                "--test-set needs published data (--data.name); use --test-file for your own files"
+            )
         if test_set not in (known := translation.names_of_tests(name)):
             raise UserError(f"--test-set must be one of {', '.join(known)} for {name}, got {test_set!r}")
     if train is None and options["validation_file"] is not None:
@@ -76,11 +78,11 @@ def check_source(options: Mapping[str, Any]) -> None:
 
 
 def is_table(files: Files) -> bool:
-    """Whether files are tables, which hold both sides, and not lines of text."""
+    """Whether files are tables with both sides rather than lines of text."""
     try:
         return open_table(files).kind != "text"
     except DataError:
-        return False  # whoever reads them says what is wrong
+        return False  # reading them reports the error
 
 
 def prepare_pairs(
@@ -91,19 +93,19 @@ def prepare_pairs(
     adopted: bool = False,
     evaluates: bool = False,
 ) -> PreparedPairs:
-    """Turn the sentences that the options name into numbers, or open them where that is done.
+    """Prepare the sentences that the options name, or open them if already prepared.
 
     Args:
-        name: What to call the data.
+        name: The name of the data.
         options: The options `--data.*`.
-        tokenizer: That of a trained model; default: one is learned.
-        adopted: Whether the model that was trained on these pairs had taken it from another one.
-        evaluates: Whether a trained model is measured. The training pairs are then left out unless some of
-            them are held out for validation, and the folder is one in the cache.
+        tokenizer: The tokenizer of a trained model; default: learn one.
+        adopted: Whether the model trained on these pairs took its tokenizer from another model.
+        evaluates: Whether a trained model is evaluated. The training pairs are then left out unless some of
+            them are held out for validation, and the folder is in the cache.
 
     Raises:
-        UserError: An option has no meaning, or the texts do not have such a vocabulary.
-        DataError: A file is missing or damaged, or the folder holds other pairs.
+        UserError: Options do not fit together, or the vocabulary cannot be learned from the texts.
+        DataError: A file is missing or damaged, or the folder contains other pairs.
     """
     if options["name"] is None and options["train_file"] is None:
         return open_prepared(options["prepared_dir"])
@@ -115,7 +117,7 @@ def prepare_pairs(
         files, folder = _find(options), options["prepared_dir"]
         vocabulary: VocabularyConfig | Vocabularies = _vocabulary(options)
         without_training = evaluates and "validation" in files
-        # What is held out is found among the training pairs as they were prepared, with the same vocabulary.
+        # Pairs are held out of the training pairs, which must be prepared with the same vocabulary as before.
         if tokenizer is not None and (adopted or without_training):
             vocabulary = Vocabularies(tokenizer.source, tokenizer.target)
         if without_training or (evaluates and options["test_file"] is not None):
@@ -133,10 +135,10 @@ def prepare_pairs(
 
 
 def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
-    """Return how a vocabulary is learned.
+    """Return how to learn the vocabulary.
 
     Raises:
-        ValueError: The unit does not have one of the options.
+        ValueError: An option does not apply to the unit.
     """
     size: int | None = options["vocab_size"]
     unit: Any = options["unit"] or "subwords"
@@ -151,7 +153,7 @@ def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
 
 
 def settled_options(prepared: PreparedPairs) -> dict[str, Any]:
-    """Return the options with which pairs were prepared; those of a given vocabulary are not known."""
+    """Return the options that pairs were prepared with; those of a given vocabulary are unknown."""
     names = {"size": "vocab_size", "model_type": "subword_model"}
     learned = {field.name for field in fields(VocabularyConfig)}
     found = {names.get(name, name): value for name, value in prepared.vocabulary.items() if name in learned}
@@ -159,7 +161,7 @@ def settled_options(prepared: PreparedPairs) -> dict[str, Any]:
 
 
 def _find(options: Mapping[str, Any]) -> dict[Any, PairFiles]:
-    """Find, or download, the files of each part. All but the training may have several references."""
+    """Find or download the files of each part. Only the training part is limited to one reference."""
     files: dict[Any, PairFiles] = {}
     if options["name"] is not None:
         files |= translation.load(options["name"], data_dir=options["data_dir"], test=options["test_set"])
@@ -177,11 +179,11 @@ def _find(options: Mapping[str, Any]) -> dict[Any, PairFiles]:
 
 
 class Selection(Sequence[Example]):
-    """Some of the pairs of a part.
+    """A subset of the pairs of a part.
 
     Args:
-        pairs: All of them.
-        numbers: (N,) int64, which ones.
+        pairs: All pairs of the part.
+        numbers: (N,) int64, the numbers of the selected pairs.
     """
 
     def __init__(self, pairs: PairPart, numbers: Tensor) -> None:
@@ -200,17 +202,17 @@ class Selection(Sequence[Example]):
         """Return the texts of a pair.
 
         Args:
-            index: Its number among all pairs of the part, which is that of its example.
+            index: Its number among all pairs of the part, as in its example.
         """
         return self.pairs.text(index)
 
 
 def hold_out(pairs: PairPart, *, seed: int) -> tuple[Selection, Selection]:
-    """Divide pairs into those to train on and those to validate on.
+    """Split pairs into training and validation pairs.
 
     Args:
         pairs: The pairs.
-        seed: Seed of the choice.
+        seed: The seed of the split.
 
     Raises:
         DataError: There is only one pair.

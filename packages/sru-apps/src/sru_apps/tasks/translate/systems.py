@@ -1,4 +1,4 @@
-"""The models of the systems that translate."""
+"""The model of each translation system."""
 
 from __future__ import annotations
 

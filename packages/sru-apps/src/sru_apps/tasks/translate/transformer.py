@@ -19,7 +19,7 @@ _LONGEST_WAVE = 10_000
 
 
 class LayerState(NamedTuple):
-    """What a layer of the decoder knows of the t symbols before; the batch is the second axis."""
+    """The state of a decoder layer after t symbols; the batch is the second axis."""
 
     keys: Tensor
     """(t, N, E)."""
@@ -30,22 +30,23 @@ class LayerState(NamedTuple):
 
 
 class TransformerSRU(TranslationModel):
-    """A Transformer whose layers have an SRU where others have a feed-forward network.
+    """A Transformer whose layers have an SRU in place of the feed-forward network.
 
         x = √E · embedding[symbol] + positions
         each layer of the encoder:   x += attention(norm(x));  x += W · SRU(norm(x)) + b
-        each layer of the decoder:   the same, causal, with x += attention(norm(x), source) between
+        each layer of the decoder:   the same, causal, with x += attention(norm(x), source) in between
         h = norm(x)
 
-    The SRU has no highway term, h = r ⊙ c: x passes beside it, and with three matrices per SRU the parameters
-    are the 79 and 90 million of the paper. Norms come before each part, as in OpenNMT-py, which the paper
-    used. With `bidirectional` the SRUs of the encoder read both ways, each with half of the units.
+    The SRU has no highway term, h = r ⊙ c, since the residual connection already carries x; with three
+    matrices per SRU the models have 79 and 90 million parameters, as in the paper. Layer norm precedes each
+    sublayer, as in OpenNMT-py, which the paper used. With `bidirectional` the SRUs of the encoder are
+    bidirectional, with half of the units per direction.
 
     Args:
         config: Sizes and choices.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence" (2018), section 4.3;
-    Vaswani et al., "Attention Is All You Need" (2017), whose positions these are.
+    Vaswani et al., "Attention Is All You Need" (2017), for the positions.
     """
 
     def __init__(self, config: TranslationConfig) -> None:
@@ -53,14 +54,14 @@ class TransformerSRU(TranslationModel):
         self.dropout = Dropout(config.dropout)
         self.encoder = nn.ModuleList(Layer(config, decodes=False) for _ in range(config.num_layers))
         self.encoder_norm = nn.LayerNorm(config.embedding_size)
-        self.decoder = nn.ModuleList(Layer(config, decodes=True) for _ in range(config.layers_of_decoder))
+        self.decoder = nn.ModuleList(Layer(config, decodes=True) for _ in range(config.num_decoder_layers))
         self.decoder_norm = nn.LayerNorm(config.embedding_size)
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Memory:
-        """Read the source, as the base says: keys and values are those of the decoder's layers."""
-        x = self.dropout(self._placed(self.embed(self.source_embedding, source), 0))
+        """Encode the source; the memory holds the keys and values of the decoder's layers."""
+        x = self.dropout(self._add_positions(self.embed(self.source_embedding, source), 0))
         if mask is not None:
-            # What stands there is multiplied by weights of zero, which does not help against a NaN.
+            # The attention weights of padding are zero, but 0 · NaN would still be NaN.
             x = x.masked_fill(mask.unsqueeze(-1), 0.0)
         encoder: Any = self.encoder
         decoder: Any = self.decoder
@@ -72,18 +73,18 @@ class TransformerSRU(TranslationModel):
         return Memory(keys, values, x.new_zeros(1, x.shape[1], 0), mask)
 
     def start(self, memory: Memory) -> tuple[LayerState, ...]:
-        """Return the state of every layer that has seen nothing."""
+        """Return the initial state of every layer."""
         key = memory.keys[0]
         nothing = key.new_zeros(0, *key.shape[1:])
         c = key.new_zeros(1, key.shape[1], self.config.hidden_size, dtype=accumulate_dtype(key.dtype))
         return tuple(LayerState(nothing, nothing, c) for _ in self.decoder)
 
     def decode(self, target: Tensor, memory: Memory) -> Tensor:
-        """Read targets as a whole, as the base says."""
+        """Read whole targets."""
         return self._run(target, self.start(memory), memory)[0]
 
     def step(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
-        """Read one symbol of each target, as the base says; the weights are those of the last layer."""
+        """Read one symbol of each target; the weights are those of the last layer."""
         h, weights, state = self._run(ids.unsqueeze(0), state, memory)
         return project(self.output, h.squeeze(0)), weights.squeeze(0), state
 
@@ -91,7 +92,7 @@ class TransformerSRU(TranslationModel):
         self, ids: Tensor, state: tuple[LayerState, ...], memory: Memory
     ) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
         x = self.embed(self.target_embedding, ids)
-        x = self.dropout(self._placed(x, state[0].keys.shape[0]))
+        x = self.dropout(self._add_positions(x, state[0].keys.shape[0]))
         decoder: Any = self.decoder
         after, weights = [], x
         for number, (layer, before) in enumerate(zip(decoder, state, strict=True)):
@@ -100,10 +101,10 @@ class TransformerSRU(TranslationModel):
             after.append(new)
         return self.output_dropout(self.decoder_norm(x)), weights, tuple(after)
 
-    def _placed(self, x: Tensor, first: int) -> Tensor:
+    def _add_positions(self, x: Tensor, first: int) -> Tensor:
         """Add the positions from `first` on: sines and cosines of wavelengths from 2π to 2π · 10,000."""
         steps, _, size = x.shape
-        # Half types know few whole numbers.
+        # Half-precision types represent few integers exactly.
         dtype = torch.promote_types(x.dtype, torch.float32)
         places = torch.arange(first, first + steps, dtype=dtype, device=x.device)
         half = (size + 1) // 2
@@ -113,11 +114,11 @@ class TransformerSRU(TranslationModel):
 
 
 class Layer(nn.Module):
-    """A layer of the encoder or of the decoder.
+    """A layer of the encoder or the decoder.
 
     Args:
         config: Sizes and choices.
-        decodes: Whether it attends to the source, and to earlier positions only.
+        decodes: Whether it is a decoder layer: causal, and attending to the source.
     """
 
     def __init__(self, config: TranslationConfig, *, decodes: bool) -> None:
@@ -149,7 +150,7 @@ class Layer(nn.Module):
 
         Args:
             x: (S, B, E).
-            mask: (S, B) bool, True at padding; None without any.
+            mask: (S, B) bool, True at padding; None if there is no padding.
 
         Returns:
             (S, B, E).
@@ -167,20 +168,20 @@ class Layer(nn.Module):
 
         Args:
             x: (T, N, E), N = B·K.
-            state: What is known of the positions before.
+            state: The state after the previous positions.
             source: Keys and values of the sources, (S, B, E) each.
-            mask: (S, B) bool, True at padding of the source; None without any.
+            mask: (S, B) bool, True at padding of the source; None if there is no padding.
 
         Returns:
             x: (T, N, E).
-            weights: (T, N, S), of the positions of the source.
-            state: For the positions after.
+            weights: (T, N, S), the attention weights of the source's positions.
+            state: The state for the next positions.
         """
         given = self.norm(x)
         new = self.attention.keys_and_values(given)
         keys, values = (torch.cat(pair) for pair in zip(state[:2], new, strict=True))
         x = x + self.dropout(self.attention(given, keys, values, causal=True)[0])
-        # The K targets of a source are further queries of it.
+        # The K targets of a source are additional queries to it.
         steps, sources = x.shape[0], source[0].shape[1]
         queries = self.source_norm(x).unflatten(1, (sources, -1)).transpose(1, 2).flatten(0, 1)
         found, weights = (
@@ -215,7 +216,7 @@ class HeadedAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def keys_and_values(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what queries are compared with, and what is averaged: (S, B, E) each of (S, B, E)."""
+        """Return the keys and values, (S, B, E) each, of `y`, (S, B, E)."""
         return project(self.key, y), project(self.value, y)
 
     def forward(
@@ -224,18 +225,18 @@ class HeadedAttention(nn.Module):
         """Attend.
 
         Args:
-            x: (T, B, E), what the queries are made of.
+            x: (T, B, E), the input of the queries.
             keys: (S, B, E).
             values: (S, B, E), finite even at padding.
-            mask: (S, B) bool, True at padding; None without any.
-            causal: Whether x are the last T of the S positions, and see none after themselves.
+            mask: (S, B) bool, True at padding; None if there is no padding.
+            causal: Whether x are the last T of the S positions, each of which attends only up to itself.
 
         Returns:
             found: (T, B, E).
             weights: (T, B, S), the mean over the heads.
         """
         queries = project(self.query, x) * (x.shape[-1] // self.heads) ** -0.5
-        # Heads of a sentence lie side by side, as if they were sentences of their own.
+        # Fold the heads into the batch, as if they were separate sentences.
         q, k, v = (
             part.reshape(part.shape[0], part.shape[1] * self.heads, -1).transpose(0, 1)
             for part in (queries, keys, values)

@@ -1,4 +1,4 @@
-"""The tokenizers of the two languages as one."""
+"""A pair of tokenizers, for the source and the target language."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sru_data.tokenizers import CharTokenizer, SentenceTokenizer, WordTokenizer
 
 
 class TokenizerPair:
-    """What a translation is read with, and what it is written with, saved as one file.
+    """The tokenizers of the source and the target, saved as one file.
 
     Args:
         source: The tokenizer of the source.
-        target: That of the target; the same object if both languages share a vocabulary.
+        target: The tokenizer of the target; the same object if both languages share a vocabulary.
     """
 
     def __init__(self, source: SentenceTokenizer, target: SentenceTokenizer) -> None:
@@ -33,7 +33,7 @@ class TokenizerPair:
 
     @property
     def unit(self) -> str:
-        """What a token of the target is."""
+        """The unit of the target's tokens: characters, words or subwords."""
         kinds: dict[type, str] = {CharTokenizer: "characters", WordTokenizer: "words"}
         return next((unit for kind, unit in kinds.items() if isinstance(self.target.text, kind)), "subwords")
 
@@ -45,11 +45,11 @@ class TokenizerPair:
 
     @property
     def tokens(self) -> list[str]:
-        """The vocabulary of the target in the order of its ids."""
+        """The vocabulary of the target, in the order of its ids."""
         return self.target.tokens
 
     def __len__(self) -> int:
-        """Return the size of the target's vocabulary, its markers included."""
+        """Return the size of the target's vocabulary, including its markers."""
         return len(self.target)
 
     def encode(self, text: str) -> list[int]:
@@ -61,17 +61,17 @@ class TokenizerPair:
         return self.target.decode(ids)
 
     def save(self, path: str | Path) -> None:
-        """Write both tokenizers to a file of JSON."""
+        """Write both tokenizers to a JSON file."""
         target = None if self.joint else dump_tokenizer(self.target)
         content = json.dumps({"source": dump_tokenizer(self.source), "target": target})
         Path(path).write_text(content, encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> TokenizerPair:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
-            DataError: The file is missing, or holds something else.
+            DataError: The file is missing or not a pair of tokenizers.
         """
         content = read_bytes(path, expected="a pair of tokenizers")
         try:

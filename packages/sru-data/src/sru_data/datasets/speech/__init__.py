@@ -68,7 +68,7 @@ def data_folder(name: str, data_dir: str | Path | None = None) -> Path:
     if folder is None:
         raise DataError(
             f"speech: expected a data folder with {name}, got none; unpack {url} as {places[0]} in a folder "
-            f"and name that with data_dir or {DATA_DIR_VARIABLE}"
+            f"and give that folder as data_dir or in {DATA_DIR_VARIABLE}"
         )
     for place in places:
         if (folder / place).is_dir():

@@ -63,7 +63,8 @@ def read_fsdd(folder: Path, *, held_out: str | None = None, validation: str | No
         raise DataError.at(
             folder,
             None,
-            f"expected validation to be one of several others ({', '.join(others)}), got {validation!r}",
+            f"expected validation to be one of at least two other speakers ({', '.join(others)}), got "
+            f"{validation!r}",
         )
     parts: Parts = {"train": [], "validation": [], "test": []}
     for utterance, number in found:

@@ -92,7 +92,9 @@ def _stored(listed: Path, id: str, entry: _Entry) -> Utterance:
         path, position = value, "0"
     if value.endswith("]"):
         raise DataError.at(
-            listed, entry.number, f"expected 'ARCHIVE:POSITION', got a range of one: {value[-60:]!r}; copy it"
+            listed,
+            entry.number,
+            f"expected 'ARCHIVE:POSITION', got a range: {value[-60:]!r}; copy its rows to an archive",
         )
     return Utterance(id, path, position=int(position), place=f"{listed}:{entry.number}")
 
@@ -103,7 +105,7 @@ def _file(listed: Path, entry: _Entry, remedy: str) -> str:
             listed, entry.number, f"expected a file, got a command: {entry.value[-60:]!r}{remedy}"
         )
     if not entry.value:
-        raise DataError.at(listed, entry.number, "expected an id and a file, got an id alone")
+        raise DataError.at(listed, entry.number, "expected an id and a file, got only an id")
     return entry.value
 
 
@@ -116,7 +118,7 @@ def _entries(path: Path, *, optional: bool = False) -> dict[str, _Entry] | None:
         id, *rest = line.split(maxsplit=1)
         if id in entries:
             raise DataError.at(
-                path, number, f"expected an id once, got {id!r} on line {entries[id].number} too; remove one"
+                path, number, f"expected unique ids, got {id!r} on line {entries[id].number} too; remove one"
             )
         entries[id] = _Entry(" ".join(rest), number)
     return entries

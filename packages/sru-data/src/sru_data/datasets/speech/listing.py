@@ -50,11 +50,11 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
     seen: dict[str, str] = {}
     for utterance in utterances:
         if utterance.id in seen:
-            other = f" as {seen[utterance.id]}" if seen[utterance.id] else ""
+            other = f" also at {seen[utterance.id]}" if seen[utterance.id] else ""
             raise DataError.at(
                 utterance.place or listed,
                 None,
-                f"expected an id that no other utterance has, got {utterance.id!r}{other}; rename one",
+                f"expected unique utterance ids, got {utterance.id!r}{other}; rename one",
             )
         seen[utterance.id] = utterance.place
     places = {utterance.path: utterance.place for utterance in reversed(utterances)}
@@ -94,8 +94,8 @@ def split_speakers(
     counts = Counter(utterance.speaker for utterance in utterances)
     if len(counts) < 2:
         raise DataError(
-            f"speech: expected two speakers or more, one of them to validate, got {len(counts)}; give files "
-            "for validation"
+            f"speech: expected at least two speakers, one of them for validation, got {len(counts)}; give "
+            "files for validation"
         )
     speakers = sorted(counts, key=str)
     random.Random(f"{seed}:speakers").shuffle(speakers)
