@@ -20,9 +20,10 @@ PLAIN = make_annotator("none")
 BATCHES = [[f"batch {number}", "It's over."] for number in range(20)]
 # Reads one result, says which processes work for it, and then waits for its end.
 PARENT = """
-import multiprocessing, sys, time
+import multiprocessing, signal, sys, time
 from sru_data.annotation import make_annotator
 from sru_data.annotation.processes import annotate_batches
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 if __name__ == "__main__":
     results = annotate_batches(make_annotator("none"), [["some text"]] * 9, processes=2)
     try:
