@@ -136,6 +136,6 @@ def test_a_missing_package_is_named_with_its_remedy(write_wav, noise: Tensor, mo
 
     utterance = write_wav(noise)
     monkeypatch.setattr(packages.importlib, "import_module", missing)
-    message = r'expected the package soundfile for audio, .*No module named .*pip install "sru-data\[speech\]"`'
+    message = r'expected the package soundfile for audio, .*No module .*pip install "sru-data\[speech\]"`'
     with pytest.raises(DataError, match=message):
         extract(CONFIG, utterance)
