@@ -111,11 +111,11 @@ struct ForwardWork {
         A* state = states[0] + slot * stride + panel * units;
         copy_row(state, row_at<A>(args.h0, at), size);
         if (row.steps() == 0) return copy_row(static_cast<A*>(args.h_last) + at, state, size);
-        start_anew(row, 0, panel, state);
+        restart(row, 0, panel, state);
     }
 
     /// Sets the state before a step to h_reset if the row restarts there.
-    void start_anew(const Row& row, Index step, Index panel, A* state) const {
+    void restart(const Row& row, Index step, Index panel, A* state) const {
         if (mark_of(args, row, row.position(step)) != Mark::start) return;
         copy_row(state, resets.at(row.direction * depth + panel * units), plan.size_of(panel));
     }
@@ -141,7 +141,7 @@ struct ForwardWork {
         if (step + 1 == row.steps()) {
             return copy_row(static_cast<A*>(args.h_last) + sequence, after, size);
         }
-        start_anew(row, step + 1, panel, after);
+        restart(row, step + 1, panel, after);
     }
 
     /// Prefetches the u that `finish` reads. Without a norm a part of every row is finished before the next

@@ -94,14 +94,12 @@ sequences of different lengths, end to end. A GPU does not check offsets; wrong 
           "has its own.")
 
 struct LigruBackward : LigruInputs {
-    static constexpr Kernel kernel{
-        "ligru_backward", "LigruBackward",
-        R"(Write the gradients of `ligru_forward`, some of whose inputs it takes again.
+    static constexpr Kernel kernel{"ligru_backward", "LigruBackward",
+                                   R"(Write the gradients of `ligru_forward`, given some of its inputs.
 
-What does not have to go step by step is the caller's: the gradient of the weight, `grad_products`ᵀ `before`, that
-of u, and those of the norm's weight and bias, the sums of `grad_sums` ⊙ `products` and `grad_sums`. At a padded
-position `grad_sums` and `grad_products` are 0, and of the inputs there none is read. No gradient crosses a
-start.)"};
+The caller computes what needs no loop over time: the gradient of the weight, `grad_products`ᵀ `before`; that of u;
+and those of the norm's weight and bias, the sums of `grad_sums` ⊙ `products` and of `grad_sums`. At a padded
+position `grad_sums` and `grad_products` are 0, and no input is read. No gradient crosses a start.)"};
 
     SRU_KERNELS_MORE_FIELDS(LigruInputs, LIGRU_BACKWARD_FIELDS)
 };

@@ -95,7 +95,7 @@ depends on rounding; nor are outputs of such a state. Other columns do not chang
 
 struct SruBackward : SruInputs {
     static constexpr Kernel kernel{"sru_backward", "SruBackward",
-                                   R"(Write the gradients of `sru_forward`, whose inputs it takes again.
+                                   R"(Write the gradients of `sru_forward`, given the same inputs.
 
 At a padded position the gradients of u, x and a v per position are 0, and nothing there is read. No gradient
 crosses a start.)"};
