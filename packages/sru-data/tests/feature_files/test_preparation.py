@@ -165,7 +165,7 @@ def test_utterances_that_cannot_be_read_are_refused_or_left_out(utterances, tmp_
     bad = utterances["train"][0].path
     Path(bad).write_bytes(b"\0")
     folder = tmp_path / "p"
-    with pytest.raises(DataError, match=r"1\.mfc: expected a big-endian number"):
+    with pytest.raises(DataError, match=r"1\.mfc: expected a big-endian count"):
         prepare(utterances, folder, name="x", config=CONFIG)
     assert not list(folder.glob("train*"))
     train = prepare(utterances, folder, name="x", config=CONFIG, skip_bad=True).parts["train"]
