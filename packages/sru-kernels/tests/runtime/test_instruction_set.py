@@ -9,7 +9,6 @@ from sru_kernels import cpu
 
 SETS = ("baseline", "avx2", "avx512")
 VARIABLE = "SRU_KERNELS_INSTRUCTION_SET"
-ON_CPU = "not gpu and not cuda"
 
 
 def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +35,7 @@ def test_kernels_pass_their_tests_with_every_set_of_this_processor(name):
     once = ("--ignore", str(cells / "test_arguments.py"), "-k", "not every_column_of_every_step")
     check = f"from sru_kernels import cpu; assert cpu.instruction_set() == {name!r}"
     assert run_with(name, "-c", check).returncode == 0
-    run = run_with(name, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", ON_CPU, *once, *tests)
+    run = run_with(name, "-m", "pytest", "-q", "-p", "no:cacheprovider", *once, *tests)
     assert run.returncode == 0, run.stdout[-4000:]
 
 
