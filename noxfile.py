@@ -19,22 +19,28 @@ from ci.environments import (
     PACKAGES,
     PARALLEL,
     PINS,
+    PURE,
     PYTEST,
     THREADS,
     TORCH,
     TRITON,
     VERSIONS,
+    WITH_COMPILE,
     cuda,
     cuda_of_this_machine,
     folders,
+    install_kernels,
     no_cuda_device,
 )
 from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 
+# Python compiles the modules that are imported; pip would compile all of PyTorch first, in a minute. For pip,
+# "0" sets this option and "1" clears it.
+os.environ.setdefault("PIP_NO_COMPILE", "0")
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "tests", "tests-cuda", "tests-triton"]
+nox.options.sessions = ["lint", "types", "tests", "tests-compile", "tests-cuda", "tests-triton"]
 
 DOCS_TOOLS = ("mkdocs-material", "mkdocs-jupyter", "mkdocstrings[python]", "ruff")
 LINTERS = ("ruff", "clang-format")
@@ -87,28 +93,36 @@ def cxx_sources() -> list[str]:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of all packages with mypy --strict."""
-    session.install(*PINS, TORCH, *folders(), "mypy", *cuda("OFF"))
+    install_kernels(session, cuda("OFF"))
+    session.install(*PINS, TORCH, *folders(*PURE), "mypy")
     session.run("mypy", *session.posargs)
     session.run("mypy", *map(str, sorted(Path("ci/check-wheel").glob("*.py"))))
 
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST, *EXTRAS, *kernels)
+    install_kernels(session, kernels)
+    session.install(*PINS, torch, *folders(*PURE), *PYTEST, *EXTRAS)
     session.run("python", "-m", "pytest", *options, *session.posargs, env=THREADS)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, on the Python that started nox and the default torch; `tests-matrix` runs the rest."""
+    """Run the tests on the Python that started nox; `tests-compile` and the others run the slower rest."""
     run_tests(session, TORCH, *PARALLEL, kernels=cuda("OFF"))
+
+
+@nox.session(name="tests-compile")
+def tests_compile(session: nox.Session) -> None:
+    """Run the tests that trace whole modules: by torch.compile, torch.export, AOTInductor and to ONNX."""
+    run_tests(session, TORCH, "-m", "compile", *PARALLEL, kernels=cuda("OFF"))
 
 
 @nox.session(name="tests-matrix", python=VERSIONS["python"])
 @nox.parametrize("torch", VERSIONS["torch"]["supported"], ids=VERSIONS["torch"]["supported"])
 def tests_matrix(session: nox.Session, torch: str) -> None:
-    """Run `tests` on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
-    run_tests(session, f"torch=={torch}", *PARALLEL, kernels=cuda("OFF"))
+    """Run both on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
+    run_tests(session, f"torch=={torch}", *WITH_COMPILE, *PARALLEL, kernels=cuda("OFF"))
 
 
 @nox.session(name="tests-cuda")
@@ -116,7 +130,8 @@ def tests_cuda(session: nox.Session) -> None:
     """Compile the CUDA kernels and run them on the CPU; no GPU is needed, but nvcc is."""
     if not shutil.which(os.environ.get("CUDACXX", "nvcc")):
         session.skip("no nvcc is found on PATH, and CUDACXX names none")
-    session.install(*PINS, *PYTEST, *CUDA_TOOLS, *folders("sru-kernels"), *cuda("OFF"))
+    install_kernels(session, cuda("OFF"))
+    session.install(*PINS, *PYTEST, *CUDA_TOOLS)
     chosen = ("packages/sru-kernels/tests", "-m", "cuda", *PARALLEL)
     session.run("python", "-m", "pytest", *chosen, *session.posargs, env=THREADS)
 
@@ -149,14 +164,16 @@ def tests_gpu(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Try random files, calls and kills for ten minutes: `-- --minutes 60`, `--seed N`, `--only readers`."""
-    session.install(*PINS, TORCH, *folders(), *PYTEST, *EXTRAS, *cuda("OFF"))
+    install_kernels(session, cuda("OFF"))
+    session.install(*PINS, TORCH, *folders(*PURE), *PYTEST, *EXTRAS)
     session.run("python", "ci/fuzz", *session.posargs)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train a small SRU and an LSTM on text that ships with Python: `sru demo` and its options."""
-    session.install(TORCH, *folders(), *cuda_of_this_machine())
+    install_kernels(session, cuda_of_this_machine())
+    session.install(TORCH, *folders(*PURE))
     session.run("sru", "demo", *session.posargs)
 
 
@@ -169,7 +186,7 @@ def bench(session: nox.Session) -> None:
     options = list(session.posargs)
     name = options.pop(0) if options and options[0] in BENCHMARKS else "sru"
     package = BENCHMARKS[name]
-    names = sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]})
+    names = sorted({"sru-nn", package, *PACKAGES[package]})
     folder = f"packages/{package}/benchmarks"
     if "--against" in options:
         at = options.index("--against")
@@ -178,14 +195,16 @@ def bench(session: nox.Session) -> None:
             session.error("use: nox -s bench -- sru|classification|language_model --against COMMIT")
         commit = options[at + 1]
         del options[at : at + 2]
-        theirs = install_commit(session, commit, names)
-        session.install(*PINS, TORCH, *folders(*names), *cuda_of_this_machine())
+        theirs = install_commit(session, commit, ["sru-kernels", *names])
+        install_kernels(session, cuda_of_this_machine())
+        session.install(*PINS, TORCH, *folders(*names))
         sides = ("--program", str(program), "--against", commit, "--python", theirs)
         session.run("python", "packages/sru-nn/benchmarks/against.py", name, *sides, *options)
         return
     # The old package is compiled at import, with ninja and the compiler on the path.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
-    session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
+    install_kernels(session, cuda_of_this_machine())
+    session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib")
     if name == "ligru":  # only one file of it is read; the package needs a matching torchaudio
         session.install("--no-deps", "speechbrain==1.1.2")
     session.run("python", f"{folder}/bench_{name}.py", *options)
@@ -211,7 +230,8 @@ def bench_srupp(session: nox.Session) -> None:
     """Time SRU++ on the CPU against `sru` 3.0.0.dev6; write docs/benchmarks."""
     # The peer comes only as source, imports torch in its build, and cannot be installed alongside 2.6.0.
     build = ("ninja", "setuptools", "wheel", "numpy")
-    session.install(TORCH, *folders("sru-kernels", "sru-nn"), *cuda("OFF"), *build)
+    install_kernels(session, cuda("OFF"))
+    session.install(TORCH, *folders("sru-nn"), *build)
     session.install("--no-build-isolation", "sru==3.0.0.dev6")
     session.run("python", "packages/sru-nn/benchmarks/bench_srupp.py", *session.posargs)
 
@@ -219,7 +239,8 @@ def bench_srupp(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation site into build/site, running the notebooks; a warning is an error."""
-    session.install(*PINS, TORCH, *DOCS_TOOLS, *folders(), *cuda("OFF"))
+    install_kernels(session, cuda("OFF"))
+    session.install(*PINS, TORCH, *DOCS_TOOLS, *folders(*PURE))
     build = ("mkdocs", "build", "--strict", "--config-file", "docs/site/mkdocs.yml", *session.posargs)
     session.run(*build, env=THREADS | {"NO_MKDOCS_2_WARNING": "1"})
 
@@ -238,7 +259,8 @@ def dev(session: nox.Session) -> None:
 @nox.session(name="cuda-report")
 def cuda_report(session: nox.Session) -> None:
     """Compile the CUDA kernels for every architecture; writes docs/benchmarks/cuda-kernels.md. Needs nvcc."""
-    session.install(*PINS, *CUDA_TOOLS, "numpy", *folders("sru-kernels"), *cuda("OFF"))
+    install_kernels(session, cuda("OFF"))
+    session.install(*PINS, *CUDA_TOOLS, "numpy")
     session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
 
 
@@ -247,7 +269,8 @@ def gpu_report(session: nox.Session) -> None:
     """Test and time the kernels on this machine's GPU, in ten minutes; writes docs/benchmarks/gpu.md."""
     if problem := no_cuda_device():
         session.error(f"gpu-report needs a CUDA device: {problem}")
-    session.install(*PINS, TORCH, *folders("sru-kernels", "sru-nn"), *PYTEST, *cuda("ON", "native"))
+    install_kernels(session, cuda("ON", "native"))
+    session.install(*PINS, TORCH, *folders("sru-nn"), *PYTEST)
     session.run("python", "packages/sru-kernels/benchmarks/gpu_report.py", *session.posargs)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import os
+import shutil
+from pathlib import Path
 
 import nox
 
@@ -14,6 +18,8 @@ PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypoth
 # One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
 # process, which sets up its fixtures once.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# The tests of both `tests` and `tests-compile`.
+WITH_COMPILE = ("-m", "not gpu and not cuda and not triton")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
 # PyTorch's compiler would start processes that import PyTorch, to compile only a file or two.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -37,6 +43,12 @@ PACKAGES = {
     "sru-apps": ["sru-data", "sru-nn"],
 }
 
+# Those without compiled code; `install_kernels` installs the other one.
+PURE = ("sru-nn", "sru-data", "sru-apps")
+# What a wheel of sru-kernels is made from, and with.
+KERNEL_SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "cmake", "include", "src")
+BUILD_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CMAKE_ARGS", "CUDACXX")
+
 
 def folders(*names: str) -> list[str]:
     """The folders of the given packages, or of all."""
@@ -49,6 +61,32 @@ def cuda(wanted: str, architectures: str | None = None) -> list[str]:
     if architectures is not None:
         defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
     return [word for name, value in defines.items() for word in ("-C", f"cmake.define.{name}={value}")]
+
+
+def install_kernels(session: nox.Session, options: list[str]) -> None:
+    """Install sru-kernels from a wheel that is kept in .nox, because compiling it takes minutes.
+
+    A change of a source, an option, the compiler or the Python leads to another wheel.
+    """
+    suffix = "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"
+    python = session.run_install("python", "-c", suffix, silent=True)
+    tools = [os.environ.get(name) for name in BUILD_VARIABLES] + [shutil.which(x) for x in ("c++", "nvcc")]
+    digest = hashlib.sha256(repr((python, tools, options)).encode())
+    source = Path("packages/sru-kernels")
+    parts = [source / name for name in KERNEL_SOURCES]
+    for file in sorted(file for part in parts for file in (part, *part.rglob("*"))):
+        if file.is_file() and file.suffix not in (".pyc", ".pyi"):
+            digest.update(f"{file} {file.stat().st_size}\n".encode() + file.read_bytes())
+    kept = Path(".nox/kernels", digest.hexdigest()[:16])
+    if not kept.is_dir():
+        unfinished = kept.with_name(f"unfinished-{kept.name}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        build = ("--no-deps", "--wheel-dir", unfinished, *options, f"./{source}")
+        session.run_install("python", "-m", "pip", "wheel", *build)
+        if unfinished.is_dir():  # not if nox was told to install nothing
+            unfinished.replace(kept)
+    # Without --force-reinstall, an environment that is reused would keep its build of the same version.
+    session.install("--no-deps", "--force-reinstall", *map(str, kept.glob("*.whl")))
 
 
 def cuda_of_this_machine() -> list[str]:

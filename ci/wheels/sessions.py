@@ -20,6 +20,7 @@ from ci.environments import (
     THREADS,
     TORCH,
     VERSIONS,
+    WITH_COMPILE,
     folders,
 )
 
@@ -163,4 +164,4 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
         tests = [f"packages/{name}/tests" for name in names]
-        session.run(*pytest, *PARALLEL, *tests, env=THREADS, external=True)
+        session.run(*pytest, *WITH_COMPILE, *PARALLEL, *tests, env=THREADS, external=True)

@@ -10,6 +10,7 @@ from sru_nn import SRU
 
 from .conftest import TORCH_2_13, scripts_itself
 
+pytestmark = pytest.mark.compile
 E, D = 5, 6
 
 

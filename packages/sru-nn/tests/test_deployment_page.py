@@ -13,6 +13,7 @@ from .conftest import TORCH_2_13
 
 PAGE = Path(__file__).parents[3] / "docs" / "guides" / "deployment.md"
 pytestmark = [
+    pytest.mark.compile,
     pytest.mark.skipif(not PAGE.is_file(), reason="these tests were taken without the documentation"),
     pytest.mark.skipif(not TORCH_2_13, reason="the page exports a dynamic time axis, which needs torch 2.13"),
     # PyTorch's exporters, and torchao as it is imported, use what they deprecate.

@@ -107,6 +107,7 @@ def test_autocast_and_function_transforms_run_the_module(onednn):
     assert not onednn
 
 
+@pytest.mark.compile
 @looks_at_grad
 @pytest.mark.skipif(
     not hasattr(torch.compiler, "is_exporting"), reason="before torch 2.7 F.linear is compiled"

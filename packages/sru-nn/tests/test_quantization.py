@@ -144,6 +144,7 @@ def test_wrong_requests():
         Int4Linear(nn.Linear(96, 16), 48)
 
 
+@pytest.mark.compile
 @torch.no_grad()
 def test_under_the_compiler_any_number_of_rows_is_one_graph():
     rnn = SRU(E, D, 1).eval()

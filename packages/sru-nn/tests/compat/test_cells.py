@@ -84,6 +84,7 @@ class Pair(nn.Module):
         return self.second(h, c), c
 
 
+@pytest.mark.compile
 def test_cells_compile_to_one_graph_for_all_batches():
     torch._dynamo.reset()
     model = Pair()

@@ -14,6 +14,7 @@ from ..conftest import TORCH_2_13, either
 from .rows import Row, call, learned, tensors
 
 pytestmark = [
+    pytest.mark.compile,
     pytest.mark.usefixtures("implementation", "one_layer"),
     pytest.mark.skipif(not TORCH_2_13, reason="older compilers take no data-dependent number of sequences"),
 ]

@@ -187,6 +187,7 @@ def test_hooks_of_the_module_see_a_call(given):
     assert seen[0] is x
 
 
+@pytest.mark.compile
 @either
 @pytest.mark.usefixtures("one_layer")
 @rows(main=True)
@@ -207,6 +208,7 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()
 
 
+@pytest.mark.compile
 # torch 2.6 warns about the constants that it puts into a program itself.
 @pytest.mark.filterwarnings(
     "ignore:Attempted to insert a get_attr Node:UserWarning", "ignore:.*'get_attr' Nodes:UserWarning"

@@ -136,6 +136,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_compiled_transforms(transform):
     if transform == "grad" and not TORCH_2_13:

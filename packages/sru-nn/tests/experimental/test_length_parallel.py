@@ -179,6 +179,7 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.sru_nn.sru_states, (*given, 3, None, 16.0))
 
 
+@pytest.mark.compile
 def test_compiles_into_one_graph_for_any_length():
     options = LengthParallel(chunk=4, max_iterations=NO_LIMIT)
 

@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items):
     """All of these tests export."""
     for item in items:
         if "export" in item.path.parent.name:
+            item.add_marker(pytest.mark.compile)
             item.add_marker(quiet)
 
 

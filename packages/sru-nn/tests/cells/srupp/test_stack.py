@@ -276,6 +276,7 @@ def test_a_transform_of_the_users_own_keeps_the_old_layout():
         own.stream(inputs[0])
 
 
+@pytest.mark.compile
 @either
 @torch.no_grad()
 def test_streaming_compiles():
