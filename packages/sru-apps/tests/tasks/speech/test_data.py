@@ -18,7 +18,7 @@ from sru_apps.tasks.speech.source import hold_out
 from sru_apps.train.errors import UserError
 from sru_data import DataError
 from sru_data.datasets.speech import Utterance
-from sru_data.features import FeatureConfig, extract
+from sru_data.features import FeatureConfig, extract, warp_frequencies
 from sru_data.loaders import LengthBatchSampler
 
 
@@ -208,3 +208,54 @@ def test_per_utterance_normalisation_equals_that_of_the_trained_model(an4: Path,
     other = data(tmp_path, **options)
     assert other.prepared.folder == found.prepared.folder
     assert other.parts["test"][1].features.mean(0).abs().max() > 0.1
+
+
+def test_the_utterances_of_a_speaker_are_normalised_together(an4: Path, tmp_path: Path) -> None:
+    options = {"name": "an4", "data_dir": str(an4), "prepared_dir": str(tmp_path / "prepared")}
+    found = data(tmp_path, **options, normalization="speaker", subsampling=2)
+    part, raw = found.parts["train"], found.prepared.parts["train"]
+    speakers = [utterance.speaker for utterance in raw.utterances]
+    assert len(part) < len(raw)
+    assert len(set(speakers)) == 2
+    for example in part:
+        # Utterances that are left out of training count too.
+        own = [raw[n] for n, speaker in enumerate(speakers) if speaker == speakers[example.index]]
+        deviation, mean = torch.std_mean(torch.cat(own).double(), 0, correction=0)
+        wanted = ((raw[example.index] - mean) / deviation).float()
+        torch.testing.assert_close(example.features, wanted)
+    # The same prepared features serve other normalisations.
+    assert data(tmp_path, **options).prepared.folder == found.prepared.folder
+
+
+def test_a_speaker_is_normalised_before_the_frequencies_are_warped() -> None:
+    config = FeatureConfig(num_bins=20, sample_rate=8000, per_speaker=True)
+    utterances = [Utterance(str(number), "", speaker="ab"[number % 2]) for number in range(6)]
+    frames = {(n, s): torch.randn(9, 20) * s + n % 2 for n in range(6) for s in (0.9, 1.1)}
+
+    class Part(list[int]):
+        lengths = torch.full((6,), 9)
+
+        def features(self, number: int, *, speed: float) -> torch.Tensor:
+            return frames[number, speed]
+
+    part: Any = Part(range(6))
+    part.utterances = utterances
+    sampler = LengthBatchSampler([9] * 6, batch_size=2)
+    examples = Examples(part, config, [torch.tensor([2])] * 6, speeds=(0.9, 1.1), vtlp=0.1).drawn(sampler)
+    for number in range(6):
+        speed, factor = examples._drawn(number)
+        own = torch.cat([frames[n, speed] for n in range(number % 2, 6, 2)]).double()
+        deviation, mean = torch.std_mean(own, 0, correction=0)
+        normal = ((frames[number, speed] - mean) / deviation).float()
+        wanted = warp_frequencies(normal, factor, config=config)
+        torch.testing.assert_close(examples[number].features, wanted)
+
+
+def test_normalising_speakers_needs_the_speaker_of_every_utterance(
+    tmp_path: Path, manifest: Callable[[str, list[str]], str]
+) -> None:
+    file = manifest("mine", ["A B", "BA"] * 10)
+    with pytest.raises(
+        DataError, match=r"expected a speaker for every utterance, got none for .*utt2spk, or"
+    ):
+        data(tmp_path, train_file=file, normalization="speaker")

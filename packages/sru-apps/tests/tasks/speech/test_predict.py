@@ -24,7 +24,8 @@ from sru_apps.tasks.speech.predict import Transcriber
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import export_model
 from sru_data import DataError
-from sru_data.features import FeatureConfig, extract_samples
+from sru_data.datasets.speech import Utterance
+from sru_data.features import FeatureConfig, extract, extract_samples
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 
 RATE = 8000
@@ -56,6 +57,16 @@ def untrained(features: dict[str, Any] | None = None, **options: Any) -> Transcr
 def tones(seconds: float) -> Tensor:
     time = torch.arange(int(seconds * RATE)) / RATE
     return 0.3 * torch.sin(2 * math.pi * 300 * time * (1 + time)) + 0.01 * torch.sin(time * 9000)
+
+
+def write_wav(path: Path, samples: Tensor) -> Path:
+    """Write an audio file of 16 bits."""
+    with wave.open(str(path), "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(RATE)
+        audio.writeframes((samples * 32768).to(torch.int16).numpy().tobytes())
+    return path
 
 
 @pytest.mark.parametrize("beam", [1, 4])
@@ -92,11 +103,7 @@ def test_standard_input_and_a_file_give_the_same_text(
     pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
     model, file = untrained(), tmp_path / "tones.wav"
     content = (tones(1.3) * 32768).to(torch.int16).numpy().tobytes()
-    with wave.open(str(file), "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(RATE)
-        audio.writeframes(content)
+    write_wav(file, tones(1.3))
     config = {"task": "speech", "model": asdict(model.config), "features": FBANK, "unit": "characters"}
     export_model(tmp_path / "model", model.network, config, model.tokenizer)
     command = ["speech", "transcribe", "--model", str(tmp_path / "model")]
@@ -139,6 +146,39 @@ def test_models_that_cannot_stream(features: dict[str, Any], options: dict[str, 
     pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
     with pytest.raises(UserError, match=message):
         untrained(features, **options).stream()
+
+
+def test_a_speaker_is_normalised_by_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("soundfile", reason="audio files are read by soundfile")
+    pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
+    features = {**FBANK, "per_speaker": True}
+    model, samples = untrained(features), tones(1.3)
+    files = [write_wav(tmp_path / f"{n}.wav", part) for n, part in enumerate(samples.split(RATE // 2))]
+    for use in (lambda: model.transcribe(samples), model.stream):
+        with pytest.raises(UserError, match=r"name some with --speaker, or call adapt_to"):
+            use()
+    with pytest.raises(UserError, match="expected recordings of the speaker, got none"):
+        model.adapt_to([])
+    with pytest.raises(UserError, match=r"train one with --data\.normalization speaker, or leave"):
+        untrained().adapt_to(files)
+    own = torch.cat([extract(model.features, Utterance("", str(file))) for file in files]).double()
+    deviation, mean = torch.std_mean(own, 0, correction=0)
+    frames = ((extract_samples(model.features, samples) - mean) / deviation).float()
+    offline = model.log_probs(frames)
+    whole = model.adapt_to(files).transcribe(samples)
+    assert (whole.text,) == tuple(model.decoding.texts(offline.unsqueeze(1), None))
+    stream = model.stream()
+    pieces = [*map(stream.accept, samples.split(RATE // 10)), stream.finish()]
+    torch.testing.assert_close(torch.cat([piece.log_probs for piece in pieces]), offline, atol=1e-5, rtol=0)
+    config = {"task": "speech", "model": asdict(model.config), "features": features, "unit": "characters"}
+    export_model(tmp_path / "model", model.network, config, model.tokenizer)
+    command = ["speech", "transcribe", "--model", str(tmp_path / "model")]
+    one = str(files[0])
+    assert main([*command, *map(str, files)]) == 0
+    lines = [f"{file}\t{model.transcribe(file).text}" for file in files]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert main([*command, one, "--stream", *(f"--speaker={file}" for file in files)]) == 0
+    assert f"{one}\t{capsys.readouterr().out.rstrip()}" == lines[0]
 
 
 def test_a_clip_gets_the_most_probable_label() -> None:

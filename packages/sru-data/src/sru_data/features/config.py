@@ -41,6 +41,9 @@ class FeatureConfig:
     """Samples per second, to which audio is resampled."""
     per_utterance: bool = False
     """Whether each utterance is brought to mean 0 and variance 1, which a stream cannot be."""
+    per_speaker: bool = False
+    """Whether the utterances of each speaker together are brought to mean 0 and variance 1. `extract`, which
+    sees one utterance, leaves this to its caller."""
     on_stereo: Literal["mix", "refuse"] = "mix"
     """What to do with several channels: their mean, or an error."""
     on_rate: Literal["resample", "refuse"] = "resample"
@@ -59,6 +62,8 @@ class FeatureConfig:
             raise ValueError(f"FeatureConfig: deltas must be 0, 1 or 2, got {self.deltas}")
         if self.num_bins < 1:
             raise ValueError(f"FeatureConfig: num_bins must be at least 1, got {self.num_bins}")
+        if self.per_utterance and self.per_speaker:
+            raise ValueError("FeatureConfig: per_utterance and per_speaker exclude each other; set only one")
         if self.kind == "file":
             return
         if not _SLOWEST <= self.sample_rate <= _FASTEST:

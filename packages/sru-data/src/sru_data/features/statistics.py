@@ -46,11 +46,12 @@ def statistics(utterances: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     return mean, torch.where(deviation > _SMALLEST * mean.abs().clamp(min=1.0), deviation, 1.0)
 
 
-def normalised(features: Tensor) -> Tensor:
+def normalised(features: Tensor, by: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Return the features of an utterance with mean 0 and, where they change, variance 1.
 
     Args:
         features: (T, F) float32, with at least one frame.
+        by: The mean and the standard deviation, as from `statistics`; default: those of the utterance.
     """
-    mean, deviation = statistics([features])
+    mean, deviation = statistics([features]) if by is None else by
     return ((features - mean) / deviation).float()

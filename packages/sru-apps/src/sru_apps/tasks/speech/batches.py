@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sru_data.feature_files import FeatureFile
 from sru_data.features import FeatureConfig, warp_frequencies
-from sru_data.features.statistics import normalised
+from sru_data.features.statistics import normalised, statistics
 from sru_data.loaders import LengthBatchSampler, pad_features, pad_sequences
 
 
@@ -54,18 +54,42 @@ def make_batch(examples: Sequence[Example]) -> Batch:
     )
 
 
+class Speakers:
+    """The mean and the standard deviation of the features of each speaker of a part, found when first needed.
+
+    A speaker at another speed sounds like another one, and has figures of their own.
+
+    Args:
+        part: The features, not normalised.
+    """
+
+    def __init__(self, part: FeatureFile) -> None:
+        self.part = part
+        self._found: dict[tuple[str | None, float], tuple[Tensor, Tensor]] = {}
+
+    def of(self, number: int, speed: float) -> tuple[Tensor, Tensor]:
+        """Return (F,) float64 each, for the speaker of an utterance at a speed."""
+        speaker = self.part.utterances[number].speaker
+        if (speaker, speed) not in self._found:
+            own = [place for place, found in enumerate(self.part.utterances) if found.speaker == speaker]
+            frames = (self.part.features(place, speed=speed) for place in own)
+            self._found[speaker, speed] = statistics(frames)
+        return self._found[speaker, speed]
+
+
 class Examples(Sequence[Example]):
     """The utterances of one part of the data, or some of them.
 
     Args:
         part: Their features, not normalised.
-        config: How they were computed, and whether each utterance is normalised separately.
+        config: How they were computed, and whether each utterance or speaker is normalised separately.
         targets: The symbols of each utterance of the part.
         numbers: (N,) int64, which utterances; default: all.
         speeds: Speeds at which features were computed; each epoch draws one for each utterance.
         vtlp: The maximum distance from 1 of the factor that warps each utterance's frequencies in an epoch.
         seed: Seed of the speeds and factors.
         sampler: Provides the epoch; without it, utterances are not augmented.
+        speakers: What the speakers are normalised by, if it is known already.
 
     Attributes:
         lengths: (N,) int64, the number of frames of each at its original speed.
@@ -82,10 +106,12 @@ class Examples(Sequence[Example]):
         vtlp: float = 0.0,
         seed: int = 0,
         sampler: LengthBatchSampler | None = None,
+        speakers: Speakers | None = None,
     ) -> None:
         self.part, self.config, self.targets = part, config, targets
         self.speeds, self.vtlp, self.seed = speeds, vtlp, seed
         self._sampler = sampler
+        self._speakers = speakers or Speakers(part)
         self.numbers = torch.arange(len(part)) if numbers is None else numbers
         self.lengths: Tensor = part.lengths[self.numbers]
 
@@ -100,6 +126,7 @@ class Examples(Sequence[Example]):
             vtlp=self.vtlp,
             seed=self.seed,
             sampler=sampler,
+            speakers=self._speakers,
         )
 
     def __len__(self) -> int:
@@ -112,18 +139,21 @@ class Examples(Sequence[Example]):
         return Example(self._features(number), self.targets[number], number)
 
     def _features(self, number: int) -> Tensor:
-        """Return the features for the network; they are normalised last, like those of `extract`."""
-        features = self._perturbed(number)
+        """Return the features for the network; an utterance is normalised last, like those of `extract`."""
+        speed, factor = self._drawn(number)
+        features = self.part.features(number, speed=speed)
+        if self.config.per_speaker:
+            # Before the warp: it turns the speaker into another one, with another mean.
+            features = normalised(features, self._speakers.of(number, speed))
+        if factor != 1:
+            features = warp_frequencies(features, factor, config=self.config)
         return normalised(features) if self.config.per_utterance else features
 
-    def _perturbed(self, number: int) -> Tensor:
-        """Draw from (seed, epoch, number), so that a resumed run draws the same as an uninterrupted one."""
-        if self._sampler is None or (self.speeds == (1.0,) and not self.vtlp):
-            return self.part.features(number, speed=1.0)
+    def _drawn(self, number: int) -> tuple[float, float]:
+        """Draw speed and warp from (seed, epoch, number), so that a resumed run draws the same ones."""
+        if self._sampler is None:
+            return 1.0, 1.0
         place = f"{self.seed}:{self._sampler.epoch}:{number}"
         speed = random.Random(f"speed:{place}").choice(self.speeds)
-        features = self.part.features(number, speed=speed)
-        if not self.vtlp:
-            return features
         factor = random.Random(f"vtlp:{place}").uniform(1 - self.vtlp, 1 + self.vtlp)
-        return warp_frequencies(features, factor, config=self.config)
+        return speed, factor if self.vtlp else 1.0

@@ -51,6 +51,13 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
                 None,
                 "The sample rate of --raw and --microphone; default: the model's.",
             ),
+            (
+                "--speaker",
+                list,
+                None,
+                "A recording of the speaker, for a model trained with --data.normalization speaker; may be "
+                "repeated; default: the files.",
+            ),
             ("--stream", bool, False, "Also process files in chunks."),
             ("--piece", PositiveFloat, 0.1, "Length of a chunk in seconds."),
             (
@@ -85,6 +92,10 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
     if options.sample_rate is not None and options.files:
         raise UserError("--sample-rate is for --raw and --microphone; a file names its own", status=2)
     model: Transcriber = load_trained(task, Path(options.model))
+    if options.speaker is not None:
+        model.adapt_to(options.speaker)
+    elif model.features.per_speaker and options.files:
+        model.adapt_to(options.files)
     names = ("beam", "lm_weight", "word_bonus", "lm_unknown")
     given = {name: options[name] for name in names}
     if not model.config.classify:

@@ -60,7 +60,7 @@ class SpeechData(BatchData[Example, Batch]):
         deltas: The order of the time derivatives appended to the features: 0, 1 or 2.
         sample_rate: The sample rate that features are computed at.
         normalization: The mean and standard deviation used to normalise features: global (of the training
-            data), utterance (of each utterance) or none.
+            data), speaker (of all utterances of a speaker), utterance (of each utterance) or none.
         on_stereo: What to do with audio of several channels: mix or refuse.
         on_rate: What to do with audio of another sample rate: resample or refuse.
         on_clipping: What to do with clipped audio: accept or refuse.
@@ -111,7 +111,7 @@ class SpeechData(BatchData[Example, Batch]):
         num_cepstra: int = 13,
         deltas: Literal[0, 1, 2] = 0,
         sample_rate: int = 16_000,
-        normalization: Literal["global", "utterance", "none"] = "global",
+        normalization: Literal["global", "speaker", "utterance", "none"] = "global",
         on_stereo: Literal["mix", "refuse"] = "mix",
         on_rate: Literal["resample", "refuse"] = "resample",
         on_clipping: Literal["accept", "refuse"] = "accept",
@@ -160,7 +160,7 @@ class SpeechData(BatchData[Example, Batch]):
                     self.hparams["prepared_dir"],
                     name=self.dataset,
                     # Normalised when read, once they are warped.
-                    config=replace(self.features, per_utterance=False),
+                    config=replace(self.features, per_utterance=False, per_speaker=False),
                     speeds=self._speeds,
                     skip_bad=self.hparams["on_unreadable"] == "skip",
                     progress=lambda progress: report(progress.stage, progress.utterances, progress.total),

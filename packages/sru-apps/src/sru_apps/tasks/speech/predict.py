@@ -18,7 +18,8 @@ from sru_apps.tasks.speech.model import SPECIAL, SpeechConfig, SpeechModel
 from sru_apps.train.errors import UserError, building
 from sru_data import DataError
 from sru_data.datasets.speech import Utterance
-from sru_data.features import FeatureConfig, OnlineFeatures, extract, extract_samples
+from sru_data.features import FeatureConfig, OnlineFeatures, extract, extract_samples, statistics
+from sru_data.features.statistics import normalised
 from sru_data.tokenizers.streaming import StreamingDecoder
 
 
@@ -51,10 +52,18 @@ class Stream:
         network: The network, which must be unidirectional.
         features: Computes features from samples.
         decoding: How outputs are decoded to text.
+        speaker: The mean and the standard deviation of the speaker; None if features are not normalised by
+            them.
     """
 
-    def __init__(self, network: SpeechModel, features: OnlineFeatures, decoding: Decoding) -> None:
-        self._network, self._features = network, features
+    def __init__(
+        self,
+        network: SpeechModel,
+        features: OnlineFeatures,
+        decoding: Decoding,
+        speaker: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        self._network, self._features, self._speaker = network, features, speaker
         self._decoder, self._text = decoding.decoder(), StreamingDecoder(decoding.tokenizer)
         self._state = network.start()
 
@@ -72,6 +81,8 @@ class Stream:
 
     @torch.inference_mode()
     def _read(self, frames: Tensor, *, last: bool) -> Piece:
+        if self._speaker is not None:
+            frames = normalised(frames, self._speaker)
         frames = frames.to(self._network.mean.device)
         logits, self._state = self._network.stream(frames.unsqueeze(1), self._state, last=last)
         log_probs = logits.squeeze(1).float().log_softmax(-1).cpu()
@@ -105,6 +116,7 @@ class Transcriber(Trained):
         self.features = FeatureConfig(**entries["features"])
         self.unit: str = entries["unit"]
         self._decoding: Decoding | None = None
+        self._speaker: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def check(cls, config: SpeechConfig, entries: Mapping[str, Any]) -> None:
@@ -160,6 +172,46 @@ class Transcriber(Trained):
             self._decoding = Decoding(self.config, self.tokenizer, self.unit)
         return self._decoding
 
+    def adapt_to(self, recordings: Iterable[str | Path]) -> Transcriber:
+        """Normalise what follows by the mean and the standard deviation of a speaker's recordings.
+
+        Only for models that were trained with `normalization: speaker`. No transcripts are needed.
+
+        Args:
+            recordings: Files of one speaker; the more, the better.
+
+        Returns:
+            This model.
+
+        Raises:
+            DataError: A file is unreadable, empty, or refused by the model's options.
+            UserError: There is no file, or the model does not normalise speakers.
+        """
+        if not self.features.per_speaker:
+            raise UserError(
+                "the model does not normalise the recordings of a speaker; train one with "
+                "--data.normalization speaker, or leave the recordings out"
+            )
+        frames = [extract(self.features, Utterance(str(file), str(file))) for file in recordings]
+        if not frames:
+            raise UserError("expected recordings of the speaker, got none")
+        self._speaker = statistics(frames)
+        return self
+
+    @property
+    def speaker(self) -> tuple[Tensor, Tensor] | None:
+        """The mean and the standard deviation of the speaker, (F,) float64 each; None if none are needed.
+
+        Raises:
+            UserError: They are needed, and `adapt_to` was not called.
+        """
+        if self.features.per_speaker and self._speaker is None:
+            raise UserError(
+                "the model normalises the recordings of a speaker together; name some with --speaker, or "
+                "call adapt_to"
+            )
+        return self._speaker
+
     def transcribe(self, audio: str | Path | Tensor, *, sample_rate: int | None = None) -> Transcript:
         """Transcribe an utterance, or label a clip.
 
@@ -169,14 +221,16 @@ class Transcriber(Trained):
 
         Raises:
             DataError: The audio is unreadable, empty, or refused by the model's options.
+            UserError: The model normalises speakers, and `adapt_to` was not called.
         """
+        speaker = self.speaker
         if isinstance(audio, Tensor):
             frames = extract_samples(self.features, audio, sample_rate=sample_rate)
             if not len(frames):
                 raise DataError(f"expected at least 25 ms of audio, got {len(audio):,} samples")
         else:
             frames = extract(self.features, Utterance(id=str(audio), path=str(audio)))
-        return self._read(frames)
+        return self._read(frames if speaker is None else normalised(frames, speaker))
 
     def predict(self, files: Iterable[str | Path]) -> Iterator[Transcript]:
         """Transcribe, or label, files one after the other.
@@ -215,14 +269,15 @@ class Transcriber(Trained):
             sample_rate: The sample rate; default: the model's.
 
         Raises:
-            UserError: The model is bidirectional, is a classifier, or normalises each utterance by its own
-                mean and standard deviation.
+            UserError: The model is bidirectional, is a classifier, normalises each utterance by its own mean
+                and standard deviation, or normalises speakers and `adapt_to` was not called.
         """
         if self.features.per_utterance:
             raise UserError(
                 "a model that normalises each utterance by itself needs the whole utterance and cannot "
                 "stream; train one with --data.normalization global"
             )
+        speaker = self.speaker
         with building():
             features = OnlineFeatures(self.features, sample_rate=sample_rate)
-            return Stream(self.network, features, self.decoding)
+            return Stream(self.network, features, self.decoding, speaker)

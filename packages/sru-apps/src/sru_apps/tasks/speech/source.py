@@ -69,6 +69,7 @@ def feature_config(options: Mapping[str, Any]) -> FeatureConfig:
     return FeatureConfig(
         kind=options["features"],
         per_utterance=options["normalization"] == "utterance",
+        per_speaker=options["normalization"] == "speaker",
         **{name: options[name] for name in same},
     )
 
@@ -99,6 +100,12 @@ def find_utterances(options: Mapping[str, Any]) -> dict[PartName, list[Utterance
         if lacking := [utterance for utterance in utterances if getattr(utterance, field) is None]:
             what = "label" if field == "label" else "transcript"
             raise DataError(f"expected a {what} for every utterance, got none for {named(lacking)}")
+        anonymous = [utterance for utterance in utterances if utterance.speaker is None]
+        if anonymous and options["normalization"] == "speaker":
+            raise DataError(
+                f"expected a speaker for every utterance, got none for {named(anonymous)}; add them to the "
+                "manifest or to utt2spk, or choose another --data.normalization"
+            )
     return parts
 
 
