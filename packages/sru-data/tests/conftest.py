@@ -16,6 +16,15 @@ from sru_data import download
 from sru_data.datasets.speech import Utterance
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_pulls_the_plug() -> Iterator[None]:
+    # Files are written hundreds of times, and the disk takes milliseconds; only a loss of power would show
+    # the difference.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @dataclass
 class WebServer:
     """A web server on this machine: what it serves, and what it was asked for."""

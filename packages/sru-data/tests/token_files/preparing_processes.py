@@ -1,6 +1,6 @@
 """Processes that prepare the same folder, some of them killed; run by test_processes.py.
 
-torch is imported once, and each process is a fork of this one.
+Everything is imported once, and each process is a fork of this one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import filelock  # noqa: F401
 
 from sru_data.texts import TextSource
 from sru_data.token_files import Progress, prepare
@@ -128,6 +130,7 @@ def at_once(corpus: Corpus, folder: Path, marks: Path) -> list[int]:
 
 
 if __name__ == "__main__":
+    os.fsync = lambda file: None  # only a loss of power would show the difference
     folder = Path(sys.argv[1])
     corpus = Corpus(folder)
     print(one_after_the_other(corpus, folder / "killed"), flush=True)
