@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -12,10 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import docstring_parser
 import pytest
 import torch
-from lightning_fabric.utilities import registry
 from matplotlib.figure import Figure
 
 from sru_apps.cli import main
@@ -24,6 +21,7 @@ from sru_apps.train.weights import read_checkpoint
 from sru_data.datasets.classification import SOURCES
 
 from .fork_server import Forked, Request, of_any_size, stopping
+from .shortcuts import DRAWING, take_shortcuts
 
 POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]
 NEGATIVE = ["a cold and dull film", "tedious", "poor acting and a silly plot", "simply awful noise ."]
@@ -34,45 +32,27 @@ logging.getLogger("torch.__trace").propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _denormals_stay() -> Iterator[None]:
-    # The setting outlives its test in torch's threads, and other packages' tests look at denormal numbers.
+def _shortcuts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        # The setting outlives its test in torch's threads, and other packages look at denormal numbers.
         patch.setattr(torch, "set_flush_denormal", lambda mode: False)
+        take_shortcuts(patch.setattr)
         yield
 
 
-SAVE_FIGURE = Figure.savefig
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _empty_pictures() -> Iterator[None]:
-    # Rendering takes more than half of the time of a tiny training.
+@contextmanager
+def _drawn() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"left out"))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _nobody_pulls_the_plug() -> Iterator[None]:
-    # Dozens of times per training, for milliseconds each; only a loss of power would show the difference.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda file: None)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _what_is_installed_is_read_once() -> Iterator[None]:
-    # Each training asks again for the docstrings of all options, in their sources, and for plugins.
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((docstring_parser, "parse_from_object"), (registry, "entry_points")):
-            patch.setattr(module, name, functools.cache(getattr(module, name)))
+        for name, function in DRAWING.items():
+            patch.setattr(Figure, name, function)
         yield
 
 
 @pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pictures rendered, as they are outside the tests."""
-    monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
+def pictures() -> Iterator[None]:
+    """Have pictures drawn, as they are outside the tests."""
+    with _drawn():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +62,9 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _default_signals() -> None:
+    # A shell in the background ignores the first, and nohup the second.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -175,8 +157,7 @@ def _trained_run(_tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) ->
     runs = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with _sst2_of_any_size(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", SAVE_FIGURE)
+    with _sst2_of_any_size(), _drawn():
         assert main(["classify", "fit", *_small_options(_tiny_files, runs), "--name=trained"]) == 0
     torch.set_num_threads(threads)
     return runs / "classify" / "sst2" / "trained"
@@ -208,6 +189,7 @@ def forked() -> Iterator[Forked]:
             return json.loads(server.stdout.readline())
 
         yield run
+        server.kill()  # an interpreter full of libraries takes a second to end
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sru_apps.tasks.classify.module import ClassifierModule
 from sru_apps.train.strict_json import dump_json
 from sru_apps.train.weights import read_checkpoint
 
-pytestmark = pytest.mark.usefixtures("one_thread", "pictures")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "runs/classify/sst2/one"
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize(
     ("figures", "best"), [((math.nan, 0.25, 0.5), 3), ((math.nan, 0.5, 0.25), 2), ((math.inf, 0.5, 0.5), 2)]
 )

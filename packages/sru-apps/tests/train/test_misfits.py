@@ -154,7 +154,7 @@ def test_the_schedule_of_another_run(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("num_layers", 10**9), ("num_layers", 900), ("hidden_size", 10**9), ("embedding_size", 10**12)],
+    [("num_layers", 10**9), ("num_layers", 90), ("hidden_size", 10**9), ("embedding_size", 10**12)],
 )
 @pytest.mark.parametrize("place", ["config.yaml", "checkpoint", "both"])
 def test_sizes_are_compared_before_anything_is_built(

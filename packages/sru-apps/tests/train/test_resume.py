@@ -186,6 +186,8 @@ def test_finished_run_can_be_prolonged(
     assert main(["classify", "fit", *small_options, "--name=longer", "--trainer.max_epochs=4"]) == 0
     assert main(["classify", "fit", f"--resume={undisturbed}", "--trainer.max_epochs=4"]) == 0
     assert_same(undisturbed, undisturbed.parent / "longer")
+    settings = yaml.safe_load((undisturbed / "config.yaml").read_text())
+    assert settings["trainer"]["max_epochs"] == 4
 
 
 @pytest.mark.parametrize(

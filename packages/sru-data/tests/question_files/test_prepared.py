@@ -101,9 +101,9 @@ def test_a_part_survives_pickling(folder: Path) -> None:
     assert torch.equal(again[0].context.words, train[0].context.words)
 
 
-def test_the_real_validation_set(real_data: Path, tmp_path: Path) -> None:
+def test_the_real_validation_set(sources, real_data: Path, tmp_path: Path) -> None:
     (path,), _ = SOURCES["squad1"].validation.find(real_data)
-    prepared = prepare({"train": path, "validation": path}, tmp_path / "q", name="squad1")
+    prepared = prepare({"train": sources["train"], "validation": path}, tmp_path / "q", name="squad1")
     report = prepared.report["validation"]
     assert (report.read, report.kept, report.dropped, report.cut) == (10570, 10570, {}, 0)
     assert report.without_span < 60

@@ -209,7 +209,7 @@ class Fit:
             **options,
             callbacks=[
                 *([EpochBar(self.history)] if wants_progress_bar() else []),
-                LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
+                LambdaCallback(setup=self._check_form, on_train_start=self._continue),
                 SeedEveryStep(self.options.seed),
                 self.history,
                 *([StepLog(self.run.steps, every=steps, **speed)] if steps else []),
@@ -226,6 +226,11 @@ class Fit:
             enable_model_summary=False,
             enable_progress_bar=wants_progress_bar(),
         )
+
+    def _continue(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        # Not before the checkpoint is known to fit; a new run has its settings already.
+        if self.resume_from is not None:
+            self._save_config()
 
     @rank_zero_only
     def _save_config(self) -> None:

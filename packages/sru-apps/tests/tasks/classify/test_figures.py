@@ -15,10 +15,9 @@ from torchmetrics.functional import classification as torchmetrics
 
 from sru_apps import load
 from sru_apps.cli import main
-from sru_apps.tasks.classify.pictures import draw_confusion, shorten
+from sru_apps.tasks.classify.calibration import Reliability
+from sru_apps.tasks.classify.pictures import draw_confusion, draw_reliability, shorten
 from sru_apps.tasks.classify.tally import LARGEST_MATRIX, Tally
-
-pytestmark = pytest.mark.usefixtures("pictures")
 
 CLASSES = 5
 NAMES = [f"class {number}" for number in range(CLASSES)]
@@ -99,10 +98,21 @@ def test_long_labels_are_shortened_in_the_middle() -> None:
     assert shorten("orders from abroad, paid") != shorten("orders from abroad, open")
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("size", [2, 51])
 def test_a_label_may_contain_any_characters(tmp_path: Path, size: int) -> None:
     labels = ["$a", "苹果 ½", r"\frac{a", "_^{", *(f"label {number}" for number in range(size))][:size]
     draw_confusion(tmp_path / "x.png", torch.arange(size * size).view(size, size), labels, "$x, 苹果")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_reliability_before_and_after_calibration_is_drawn(tmp_path: Path) -> None:
+    logits, labels = random_scores()
+    found = {"as trained": Reliability(), "$calibrated": Reliability()}
+    for temperature, reliability in enumerate(found.values(), 1):
+        reliability.add(logits, labels, temperature, multi_label=False)
+    draw_reliability(tmp_path / "x.png", found, "$x, 苹果", "accuracy")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -134,6 +144,7 @@ def test_a_fit_writes_the_report(trained_run: Path) -> None:
     assert "calibrated" not in calibration
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_report_of_a_checkpoint(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +203,7 @@ def test_a_temperature_is_fitted_and_exported(
     assert main(["classify", "fit", f"--resume={best}", "--trainer.max_epochs=2"]) == 0
 
 
+@pytest.mark.usefixtures("pictures")
 def test_multi_label_reports_have_a_confusion_table_per_label(
     tmp_path: Path, small_options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,6 @@ def rows(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
 
 
-@pytest.mark.usefixtures("pictures")
 def test_fit_leaves_everything_in_the_run_folder(
     fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
