@@ -34,9 +34,10 @@ from ci.environments import (
 )
 from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 
-# Python compiles the modules that are imported; pip would compile all of PyTorch first, in a minute. For pip,
-# "0" sets this option and "1" clears it.
-os.environ.setdefault("PIP_NO_COMPILE", "0")
+# Python keeps the bytecode of the modules that are imported; pip would compile all of PyTorch, in a minute. For
+# pip, "0" sets this option and "1" clears it.
+os.environ["PIP_NO_COMPILE"] = "0"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
