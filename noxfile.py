@@ -34,7 +34,7 @@ from ci.environments import (
 )
 from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 
-# Python keeps the bytecode of the modules that are imported; pip would compile all of PyTorch, in a minute. For
+# Python keeps the bytecode of what is imported; pip would compile all of PyTorch, which takes a minute. For
 # pip, "0" sets this option and "1" clears it.
 os.environ["PIP_NO_COMPILE"] = "0"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
