@@ -44,8 +44,9 @@ outputs blanks only; the epoch in which that ends differs between encoders and s
 """.splitlines()
 DIGITS = """## Spoken digits of a new speaker
 
-FSDD: recipe `fsdd` trains on all speakers but one and tests on the 500 recordings of that one. Accuracy in
-percent; every column is a training of its own. To repeat a row, for each speaker:
+FSDD: recipe `fsdd` trains on all speakers but one and tests on the 500 recordings of that one. Each speaker,
+also the new one, is normalised by the mean and the standard deviation of all their recordings; labels play no
+part in that. Accuracy in percent; every column is a training of its own. To repeat a row, for each speaker:
 
     sru speech fit --recipe fsdd --held-out theo
 """.splitlines()
