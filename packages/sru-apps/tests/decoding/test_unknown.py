@@ -9,7 +9,7 @@ import pytest
 from sru_apps.decoding.completion import encode_prompt
 from sru_apps.decoding.unknown import UnknownParts, encode
 from sru_apps.train.errors import UserError
-from sru_data.tokenizers import ByteTokenizer, CharTokenizer, WordTokenizer
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, WordTokenizer
 
 WORDS = WordTokenizer.train(["so it goes"], unk_token="<unk>")
 
@@ -27,6 +27,11 @@ def test_each_part_is_named_once():
     assert reported(WORDS, "so zé zé", "it goes", "zé gnu", "zé") == ["'zé'", "'gnu'"]
     assert reported(CharTokenizer.train(["so it"]), "so zé", "zut") == ["'z', 'é'", "'u'"]
     assert reported(ByteTokenizer(), "zé", "") == []
+
+
+def test_a_space_between_subwords_is_not_unknown():
+    tokenizer = SubwordTokenizer.train(["so it goes", "it is so"] * 20, vocab_size=20)
+    assert reported(tokenizer, "so It goes", "it is") == ["'I'"]
 
 
 def test_the_unknown_word_written_out_is_none():

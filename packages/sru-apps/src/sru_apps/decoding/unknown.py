@@ -103,14 +103,18 @@ class UnknownParts:
 
     def _found(self, text: str) -> Iterator[str]:
         """Yield the unknown parts of a text, and remember all parts, because most of them recur."""
-        unknown, encode = self._tokenizer.unk_id, self._tokenizer.encode
+        unknown = self._tokenizer.unk_id
         parts = text if self._by_characters else self._words(text)
         # A word tokenizer has an id for each of its pieces, which may differ from that of the piece alone.
-        ids = encode(text) if isinstance(self._tokenizer, WordTokenizer) else []
+        ids = self._tokenizer.encode(text) if isinstance(self._tokenizer, WordTokenizer) else []
         for place, part in enumerate(parts):
             if part not in self._seen:
                 self._seen.add(part)
-                is_unknown = ids[place] == unknown if len(ids) == len(parts) else unknown in encode(part)
+                is_unknown = (
+                    ids[place] == unknown
+                    if len(ids) == len(parts)
+                    else unknown in encode(self._tokenizer, part)
+                )
                 if part != self._written and is_unknown:
                     yield part
 
