@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 # The benchmarks of sru-nn contain the helpers that record runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
@@ -48,3 +51,17 @@ def read_runs(
         run = record(folder, facts, options.commit, options.note)
         kept[key(run)] = run
     return [kept[place] for place in sorted(kept, key=str)], options.out
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, str]]]:
+    """Read the summary, the settings and the metrics of a run."""
+    summary = json.loads((folder / "summary.json").read_text())
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    with (folder / "metrics.csv").open(newline="") as file:
+        return summary, settings, list(csv.DictReader(file))
+
+
+def curve(metrics: list[dict[str, str]], **columns: str) -> list[dict[str, float]]:
+    """Return the epochs of a run with some columns of its metrics, by their names in the report."""
+    columns = {"epoch": "epoch", **columns}
+    return [{name: float(row[column]) for name, column in columns.items()} for row in metrics]

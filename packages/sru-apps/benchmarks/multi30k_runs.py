@@ -8,18 +8,15 @@ run of the same recipe and seed replaces it, so that a page can be built over se
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sru_apps.train.pictures import draw_curves
 
-from kept_runs import read_runs  # isort: skip
+from kept_runs import curve, read_folder, read_runs  # isort: skip
 from record import described, save  # isort: skip
 
 NAME = "multi30k"
@@ -38,11 +35,8 @@ To reproduce a row:
 
 def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
     """Read the record of a run."""
-    summary = json.loads((folder / "summary.json").read_text())
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    summary, settings, metrics = read_folder(folder)
     scores = json.loads((folder / "figures/scores.json").read_text())
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
     return {
         "machine": {**facts, "commit": commit},
         "recipe": settings["recipe"],
@@ -55,15 +49,7 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
         "best_epoch": summary["best_epoch"],
         "validation": summary["validation"],
         "test": {name: scores[name] for name in ("bleu", "chrf", "bleu_signature", "chrf_signature")},
-        "curve": [
-            {
-                "epoch": float(row["epoch"]),
-                "seconds": float(row["seconds"]),
-                "train_loss": float(row["train_loss"]),
-                "bleu": float(row["validation_bleu"]),
-            }
-            for row in rows
-        ],
+        "curve": curve(metrics, seconds="seconds", train_loss="train_loss", bleu="validation_bleu"),
     }
 
 

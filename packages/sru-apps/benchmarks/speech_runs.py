@@ -11,7 +11,6 @@ built over several days. Results with a language model are read from a run's `de
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from sru_apps.tasks.classify.pictures import draw_confusion
 from sru_apps.train.pictures import draw_curves
 
-from kept_runs import read_runs  # isort: skip
+from kept_runs import curve, read_folder, read_runs  # isort: skip
 from record import described, save  # isort: skip
 
 NAME = "speech"
@@ -54,10 +52,7 @@ part in that. Accuracy in percent; every column is a training of its own. To rep
 
 def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
     """Read the record of a run."""
-    summary = json.loads((folder / "summary.json").read_text())
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    summary, settings, metrics = read_folder(folder)
     figure = "validation_error_rate" if "error_rate" in summary["test"] else "validation_wer"
     found = {
         "machine": {**facts, "commit": commit},
@@ -73,14 +68,7 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
         "best_epoch": summary["best_epoch"],
         "validation": summary["validation"],
         "test": summary["test"],
-        "curve": [
-            {
-                "epoch": float(row["epoch"]),
-                "train_loss": float(row["train_loss"]),
-                "error_rate": float(row[figure]),
-            }
-            for row in rows
-        ],
+        "curve": curve(metrics, train_loss="train_loss", error_rate=figure),
     }
     confusion, decoded = folder / "figures/confusion.json", folder / "decoded.json"
     if confusion.is_file():

@@ -8,17 +8,13 @@ same encoder, precision and seed replaces it, so that a page can be built over s
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sru_apps.train.pictures import draw_curves
 
-from kept_runs import read_runs  # isort: skip
+from kept_runs import curve, read_folder, read_runs  # isort: skip
 from record import described, save  # isort: skip
 
 NAME = "squad"
@@ -38,10 +34,7 @@ of 100 dimensions without numbers and one-letter words. To reproduce a row:
 
 def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
     """Read the record of a run."""
-    summary = json.loads((folder / "summary.json").read_text())
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    summary, settings, metrics = read_folder(folder)
     return {
         "machine": {**facts, "commit": commit},
         "recipe": settings["recipe"],
@@ -56,16 +49,13 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
         "note": note,
         "seconds": summary["seconds"],
         "best": {"epoch": summary["best_epoch"], **summary["validation"]},
-        "curve": [
-            {
-                "epoch": float(row["epoch"]),
-                "seconds": float(row["seconds"]),
-                "train_loss": float(row["train_loss"]),
-                "exact_match": float(row["validation_exact_match"]),
-                "f1": float(row["validation_f1"]),
-            }
-            for row in rows
-        ],
+        "curve": curve(
+            metrics,
+            seconds="seconds",
+            train_loss="train_loss",
+            exact_match="validation_exact_match",
+            f1="validation_f1",
+        ),
     }
 
 
