@@ -21,7 +21,7 @@ from record import machine
 def read_runs(
     description: str | None,
     name: str,
-    record: Callable[[Path, Mapping[str, str], str, str], dict[str, Any]],
+    record: Callable[[Path], dict[str, Any]],
     key: Callable[[Mapping[str, Any]], tuple[Any, ...]],
 ) -> tuple[list[dict[str, Any]], Path]:
     """Parse the command line, and read the run folders it names and the previous report.
@@ -29,7 +29,7 @@ def read_runs(
     Args:
         description: The description for `--help`.
         name: The file name of the report, without suffix.
-        record: Makes the record of a run folder, given the machine, the commit and a note.
+        record: Reads the record of a run folder; the machine, the commit and the note are added.
         key: Returns the key of a record; records with equal keys replace each other.
 
     Returns:
@@ -46,9 +46,9 @@ def read_runs(
     path = options.out / f"{name}.json"
     former = json.loads(path.read_text())["runs"] if path.is_file() else []
     kept = {key(run): run for run in former}
-    facts = machine("cpu")
+    trained = {"machine": {**machine("cpu"), "commit": options.commit}, "note": options.note}
     for folder in options.runs:
-        run = record(folder, facts, options.commit, options.note)
+        run = {**trained, **record(folder)}
         kept[key(run)] = run
     return [kept[place] for place in sorted(kept, key=str)], options.out
 

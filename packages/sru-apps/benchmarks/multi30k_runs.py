@@ -33,18 +33,16 @@ To reproduce a row:
 """.splitlines()
 
 
-def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
+def record(folder: Path) -> dict[str, Any]:
     """Read the record of a run."""
     summary, settings, metrics = read_folder(folder)
     scores = json.loads((folder / "figures/scores.json").read_text())
     return {
-        "machine": {**facts, "commit": commit},
         "recipe": settings["recipe"],
         "seed": summary["seed"],
         "parameters": summary["parameters"],
         "epochs": summary["epochs"],
         "ended_by": summary["ended_by"],
-        "note": note,
         "seconds": summary["seconds"],
         "best_epoch": summary["best_epoch"],
         "validation": summary["validation"],

@@ -50,12 +50,11 @@ part in that. Accuracy in percent; every column is a training of its own. To rep
 """.splitlines()
 
 
-def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
+def record(folder: Path) -> dict[str, Any]:
     """Read the record of a run."""
     summary, settings, metrics = read_folder(folder)
     figure = "validation_error_rate" if "error_rate" in summary["test"] else "validation_wer"
     found = {
-        "machine": {**facts, "commit": commit},
         "recipe": settings["recipe"],
         "encoder": summary["encoder"],
         "held_out": settings["data"].get("held_out"),
@@ -63,7 +62,6 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
         "parameters": summary["parameters"],
         "epochs": summary["epochs"],
         "ended_by": summary["ended_by"],
-        "note": note,
         "seconds": summary["seconds"],
         "best_epoch": summary["best_epoch"],
         "validation": summary["validation"],

@@ -32,11 +32,10 @@ of 100 dimensions without numbers and one-letter words. To reproduce a row:
 """.splitlines()
 
 
-def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
+def record(folder: Path) -> dict[str, Any]:
     """Read the record of a run."""
     summary, settings, metrics = read_folder(folder)
     return {
-        "machine": {**facts, "commit": commit},
         "recipe": settings["recipe"],
         "encoder": summary["encoder"],
         "reader": settings["model"]["reader"],
@@ -46,7 +45,6 @@ def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> di
         "parameters": summary["parameters_without_embedding"],
         "steps": summary["steps"],
         "ended_by": summary["ended_by"],
-        "note": note,
         "seconds": summary["seconds"],
         "best": {"epoch": summary["best_epoch"], **summary["validation"]},
         "curve": curve(
