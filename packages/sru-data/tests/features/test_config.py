@@ -20,6 +20,7 @@ def test_the_size_of_a_frame() -> None:
         ({"on_rate": ""}, r"on_rate must be one of 'resample', 'refuse', got ''"),
         ({"on_clipping": "mix"}, r"on_clipping must be one of 'accept', 'refuse', got 'mix'"),
         ({"deltas": 3}, r"deltas must be 0, 1 or 2, got 3"),
+        ({"per_utterance": True, "per_speaker": True}, r"per_utterance and per_speaker exclude each other"),
         ({"num_bins": 0, "kind": "file"}, r"num_bins must be at least 1, got 0"),
         ({"sample_rate": 100}, r"sample_rate must be 4,000 to 768,000, got 100"),
         ({"kind": "mfcc", "num_cepstra": 81}, r"num_cepstra must be 1 to num_bins = 80, got 81"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -71,10 +72,16 @@ class Speakers:
         """Return (F,) float64 each, for the speaker of an utterance at a speed."""
         speaker = self.part.utterances[number].speaker
         if (speaker, speed) not in self._found:
-            own = [place for place, found in enumerate(self.part.utterances) if found.speaker == speaker]
-            frames = (self.part.features(place, speed=speed) for place in own)
-            self._found[speaker, speed] = statistics(frames)
+            own = (self.part.features(place, speed=speed) for place in self._numbers[speaker])
+            self._found[speaker, speed] = statistics(own)
         return self._found[speaker, speed]
+
+    @cached_property
+    def _numbers(self) -> dict[str | None, list[int]]:
+        numbers: dict[str | None, list[int]] = {}
+        for number, utterance in enumerate(self.part.utterances):
+            numbers.setdefault(utterance.speaker, []).append(number)
+        return numbers
 
 
 class Examples(Sequence[Example]):
