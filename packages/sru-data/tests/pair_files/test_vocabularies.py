@@ -16,10 +16,27 @@ def test_words_of_two_languages_and_of_both(sources) -> None:
     source, target = VocabularyConfig("words", min_count=2, lowercase=True, joint=True).learn(
         sources["train"]
     )
-    assert source is target
+    assert source.text is target.text
     assert source.tokens == [*SPECIAL, "rain", "regen", "der", *MARKERS]
     source, _ = VocabularyConfig("words", size=4).learn(sources["train"])
     assert source.tokens == [*SPECIAL, "rain", "and", *MARKERS]
+
+
+def test_sentences_are_lower_cased_and_tokenized_before_tokens_are_learned(write) -> None:
+    pytest.importorskip("sacremoses", reason="it implements Moses' tokenization")
+    files = write("x", "The dog's Ball, 'e.g.' red!\n", "Der Ball des Hundes (z.B. rot).\n")
+    how = {"pretokenizer": "moses", "source_language": "en", "target_language": "de", "lowercase": True}
+    source, target = VocabularyConfig("words", **how).learn(files)
+    words = "the dog &apos;s ball , &apos; e.g. &apos; red !"
+    assert set(source.tokens[2:-2]) == set(words.split())
+    assert set(target.tokens[2:-2]) == set(["der", "ball", "des", "hundes", "(", "z.b.", "rot", ")", "."])
+    for unit, size in (("words", None), ("characters", None), ("subwords", 60)):
+        pair = VocabularyConfig(unit, size=size, joint=True, **how).learn(files)
+        assert pair.joint
+        assert pair.source.encode("The DOG's ball") == pair.source.encode("the dog &apos;s ball")
+        assert pair.target.decode(pair.target.encode("(z.B. rot).")) == "( z.b. rot ) ."
+        assert pair.forms == {"source": pair.source.form, "target": pair.target.form}
+        assert (pair.source.form.moses, pair.target.form.moses) == ("en", "de")
 
 
 def test_no_word_is_decoded_as_a_line_end(write) -> None:
@@ -34,7 +51,7 @@ def test_characters_and_subwords(sources) -> None:
     for joint in (False, True):
         config = VocabularyConfig("subwords", size=24, model_type="bpe", joint=joint)
         source, target = config.learn(sources["train"])
-        assert (source is target) == joint
+        assert (source.text is target.text) == joint
         assert target.decode(target.encode("der Regen")) == "der Regen"
         assert set("".join(source.text.tokens)) >= set("therain" + joint * "Schn")
 
@@ -70,9 +87,10 @@ def test_subwords_are_learned_from_pairs_spread_over_the_files(write, monkeypatc
         ({}, r"subwords need a size, got None; 8000 is usual for 100,000 pairs"),
         ({"unit": "words", "model_type": "bpe"}, r"model_type is an option of subwords, not of words"),
         ({"size": 9, "min_count": 2}, r"min_count is an option of words and characters, not of subwords"),
+        ({"unit": "words", "pretokenizer": "penn"}, r"pretokenizer must be 'moses' or 'none', got 'penn'"),
         (
-            {"unit": "characters", "lowercase": True},
-            r"lowercase is an option of words, not of characters",
+            {"unit": "words", "pretokenizer": "moses", "source_language": "en"},
+            r"the pretokenizer moses needs source_language and target_language, .*, got 'en' and None",
         ),
     ],
 )

@@ -14,7 +14,9 @@ import pytest
 from sru_apps.tasks.translate.data import TranslationData
 from sru_apps.train.errors import UserError
 from sru_data import DataError
+from sru_data.datasets.translation import PairFiles
 from sru_data.loaders import IGNORE
+from sru_data.tokenizers import TextForm
 
 
 @pytest.fixture
@@ -165,6 +167,54 @@ def test_a_lower_cased_vocabulary_implies_caseless_scores(
     assert cased.scorer().sentence("eins zwei drei vier", ["Eins zwei drei vier"]).bleu < 100
 
 
+def test_raw_sentences_are_tokenized_and_scored_in_one_form(
+    make: Callable[..., TranslationData], tmp_path: Path
+) -> None:
+    pytest.importorskip("sacremoses", reason="it implements Moses' tokenization")
+    files: dict[str, Any] = {}
+    for part in ("train", "validation", "test"):
+        for side, text in (("", "A dog's ball.\nIt's red!\n"), ("_target", "Hunde, Bälle.\n(Rot!)\n")):
+            path = tmp_path / f"{part}{side}.txt"
+            path.write_text(text, encoding="utf-8")
+            files[f"{part}{side}_file"] = str(path)
+    how: dict[str, Any] = {"pretokenizer": "moses", "source_language": "en", "target_language": "de"}
+    data = make(**files, **how, prepared_dir=str(tmp_path / "moses"), bleu_tokenizer="none")
+    assert data.tokenizer is not None
+    assert {"&apos;s", "ball", "."} <= set(data.tokenizer.source.tokens)
+    ids = data.tokenizer.encode_target("(Rot!)")
+    assert data.translation(ids) == "( Rot ! )"
+    assert data.references("test", 1) == ["( Rot ! )"]
+    plain = make(**files, **how, prepared_dir=str(tmp_path / "moses"))
+    assert (plain.translation(ids), plain.references("test", 1)) == ("(Rot!)", ["(Rot!)"])
+    with pytest.raises(UserError, match="the pretokenizer moses needs source_language and target_language"):
+        make(**files, pretokenizer="moses", prepared_dir=str(tmp_path / "without"))
+
+
+@pytest.mark.parametrize("name", ["multi30k-de-en", "wmt14-en-de"])
+def test_published_sets_say_how_they_are_tokenized(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sacremoses", reason="it implements Moses' tokenization")
+    found = PairFiles.parallel(
+        *(write_lines(tmp_path / side, "a dog &apos;s ball .\n") for side in ("s", "t"))
+    )
+    monkeypatch.setattr("sru_data.datasets.translation.load", lambda *_, **__: {"train": found})
+    how: dict[str, Any] = {"unit": "words", "prepared_dir": str(tmp_path / "prepared")}
+    data = TranslationData(name=name, **how)  # type: ignore[arg-type]
+    data.prepare_data()
+    source, target = data.prepared.source_tokenizer.form, data.prepared.target_tokenizer.form
+    if name.startswith("multi30k"):
+        assert (source, target) == (TextForm("de", lowercase=True), TextForm("en", lowercase=True))
+        assert data.prepared.source_tokenizer.tokens[2:-2] == ["&apos;", ".", "a", "ball", "dog", "s"]
+    else:
+        assert (source, target) == (TextForm(), TextForm())
+
+
+def write_lines(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_the_opening_counts_pairs_and_tokens(
     make: Callable[..., TranslationData], corpus: Path, tmp_path: Path, joint: bool
@@ -253,6 +303,7 @@ def test_a_prepared_sentence_may_exceed_the_batch_size(
         ("vocab_size", None, 5),
         ("min_count", 1, 2),
         ("lowercase", False, True),
+        ("pretokenizer", "none", "moses"),
         ("joint", False, True),
     ],
 )

@@ -17,7 +17,14 @@ from sru_apps.tasks.translate.predict import CUT_OFF, NO_END, NO_SCORE, NOTHING_
 from sru_apps.tasks.translate.systems import build
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.errors import UserError
-from sru_data.tokenizers import CharTokenizer, SentenceTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
+from sru_data.tokenizers import (
+    CharTokenizer,
+    SentenceTokenizer,
+    SubwordTokenizer,
+    TextForm,
+    Tokenizer,
+    WordTokenizer,
+)
 
 ENGLISH = "a dog runs in the snow . two men"
 GERMAN = "ein hund rennt im schnee . zwei"
@@ -50,6 +57,35 @@ def translator(
             if parameter.dim() > 1:
                 nn.init.normal_(parameter, std=0.35 if "embedding" in name else 0.5)
     return Translator(network, tokenizer, {})
+
+
+def test_raw_text_is_read_as_its_tokenized_form_and_translations_are_readable() -> None:
+    pytest.importorskip("sacremoses", reason="it implements Moses' tokenization")
+    sides = (WordTokenizer.train(["a dog &apos;s ball , two men ."]), WordTokenizer.train(["o &apos;s , !"]))
+    forms = [TextForm(moses="en", lowercase=True)] * 2
+    plain, model = translator(source=sides[0], target=sides[1]), translator(source=sides[0], target=sides[1])
+    model.tokenizer = TokenizerPair(*map(SentenceTokenizer, sides, forms))
+    raw, tokens = ["A dog's ball, two men.", "Men"], ["a dog &apos;s ball , two men .", "men"]
+    how = Search(max_length=6, n_best=3)
+    found, expected = list(model.stream(raw, how)), list(plain.stream(tokens, how))
+    assert [best.score for rows in found for best in rows] == [
+        best.score for rows in expected for best in rows
+    ]
+    assert list(model.stream(tokens, how)) == found
+    written = [best.text for rows in expected for best in rows]
+    assert any(" ," in text or "&apos;" in text for text in written)
+    assert [best.text for rows in found for best in rows] == list(map(forms[1].undo, written))
+    # Prefixes and scored pairs are rewritten too.
+    options = Search(max_length=8, n_best=1)
+    assert model.translate(raw[0], options, prefix="O's!")[0].text.startswith("o's!")
+    pair = model.score([(raw[0], "O's, o!")])
+    assert pair == plain.score([(tokens[0], "o &apos;s , o !")])
+    seen: list[str] = []
+    list(model.stream(["A Cat."], options, report=lambda pairs: seen.extend(text for text, _ in pairs)))
+    assert seen == ["a cat ."]
+    copied = model.translate("Two, two", options, replace_unknown=True)[0]
+    assert copied.alignment is not None
+    assert copied.alignment.source == ["two", ",", "two"]
 
 
 def favour(model: Translator, symbol: int, by: float) -> None:

@@ -13,6 +13,7 @@ from sru_apps.tasks.translate.data import TranslationData
 from sru_apps.train.fit import Fit
 from sru_apps.train.module import count_parameters
 from sru_apps.train.options import recipe_names, recipe_path
+from sru_data.tokenizers import TextForm
 
 WAYS = ("en-de", "de-en")
 CELLS = ("sru", "lstm", "gru")
@@ -36,10 +37,10 @@ class Vocabulary(SimpleNamespace):
 def build(name: str) -> Fit:
     """Build a recipe on the meta device, without its data."""
     pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
-    side = Vocabulary(size=RECIPES[name][0])
+    side = Vocabulary(size=RECIPES[name][0], form=TextForm())
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         sides = {"source": side, "target": side, "joint": "multi30k" not in name}
-        pair = Vocabulary(size=RECIPES[name][0], lowercase=False, **sides)
+        pair = Vocabulary(size=RECIPES[name][0], **sides)
         patch.setattr(TranslationData, "tokenizer", pair)
         for hook in ("prepare_data", "setup", "train_dataloader"):
             patch.setattr(TranslationData, hook, lambda *_: None)

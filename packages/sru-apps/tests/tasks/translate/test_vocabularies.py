@@ -9,7 +9,7 @@ import pytest
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
-from sru_data.tokenizers import SentenceTokenizer, SubwordTokenizer, WordTokenizer
+from sru_data.tokenizers import SentenceTokenizer, SubwordTokenizer, TextForm, WordTokenizer
 
 WORDS = SentenceTokenizer(WordTokenizer.from_words(["a", "small", "house"]))
 OTHERS = SentenceTokenizer(WordTokenizer.from_words(["ein", "kleines", "haus", "am", "see"]))
@@ -23,6 +23,7 @@ def subwords() -> SentenceTokenizer:
 def test_save_and_read(source: object) -> None:
     pair = TokenizerPair(source(), OTHERS)  # type: ignore[operator]
     again = parse_tokenizer(dump_tokenizer(pair), TokenizerPair.read)
+    assert (again.source.form, again.target.form) == (TextForm(), TextForm())
     assert not again.joint
     assert again.source.tokens == pair.source.tokens
     assert again.tokens == OTHERS.tokens
@@ -34,9 +35,11 @@ def test_save_and_read(source: object) -> None:
 
 
 def test_a_shared_vocabulary_stays_one_object() -> None:
-    pair = TokenizerPair(WORDS, WORDS)
+    forms = TextForm(moses="en"), TextForm(moses="de", lowercase=True)
+    pair = TokenizerPair(*(SentenceTokenizer(WORDS.text, form) for form in forms))
     again = parse_tokenizer(dump_tokenizer(pair), TokenizerPair.read)
     assert again.joint
+    assert (again.source.form, again.target.form) == forms
     assert TokenizerPair(WORDS, subwords()).unit == "subwords"
     assert again.source.tokens == WORDS.tokens
 

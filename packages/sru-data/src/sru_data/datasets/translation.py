@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sru_data.datasets.sources import SourceFile
 from sru_data.download import DATA_DIR_VARIABLE, resolve_data_dir
@@ -160,6 +160,8 @@ class _Set:
     """Where the files come from, or instructions to create them."""
     checksums: Mapping[str, str] | None = None
     """The SHA-256 of each file, if they can be downloaded."""
+    is_moses_lowercase: bool = False
+    """Whether the texts are lower-cased and tokenised by Moses' scripts with their usual options."""
 
     def find(self, name: str, data_dir: str | Path | None) -> Path:
         """Find a file, or download it.
@@ -202,8 +204,16 @@ _SETS = {
         ("test_2016_flickr.lc.norm.tok", "test_2017_flickr.lc.norm.tok"),
         HOME_URL,
         _MULTI30K,
+        is_moses_lowercase=True,
     ),
-    "iwslt14": _Set("mt/iwslt14", "train", "valid", ("test",), f"{_FAIRSEQ_URL}/prepare-iwslt14.sh"),
+    "iwslt14": _Set(
+        "mt/iwslt14",
+        "train",
+        "valid",
+        ("test",),
+        f"{_FAIRSEQ_URL}/prepare-iwslt14.sh",
+        is_moses_lowercase=True,
+    ),
     "wmt14": _Set("mt/wmt14", "train", "valid", ("test",), f"{_FAIRSEQ_URL}/prepare-wmt14en2de.sh"),
 }
 _DIRECTIONS: dict[str, tuple[str, str, str]] = {
@@ -218,6 +228,18 @@ NAMES: tuple[str, ...] = tuple(_DIRECTIONS)
 def names_of_tests(name: str) -> tuple[str, ...]:
     """Name the test sets of one of the sets in `NAMES`, the usual one first."""
     return tuple(prefix.partition(".")[0] for prefix in _SETS[_DIRECTIONS[name][0]].tests)
+
+
+def text_options(name: str) -> dict[str, Any]:
+    """Return how the texts of one of the sets in `NAMES` are written, as options of `VocabularyConfig`."""
+    key, source, target = _DIRECTIONS[name]
+    chosen = _SETS[key]
+    return {
+        "pretokenizer": "moses" if chosen.is_moses_lowercase else "none",
+        "lowercase": chosen.is_moses_lowercase,
+        "source_language": source,
+        "target_language": target,
+    }
 
 
 def load(

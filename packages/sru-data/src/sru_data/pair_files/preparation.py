@@ -160,7 +160,11 @@ class _Wanted:
             asdict(vocabulary)
             if isinstance(vocabulary, VocabularyConfig)
             else {
-                f"{side} vocabulary": tokenizer_digest(getattr(vocabulary, side)) for side in (SOURCE, TARGET)
+                **{
+                    f"{side} vocabulary": tokenizer_digest(getattr(vocabulary, side))
+                    for side in (SOURCE, TARGET)
+                },
+                **{f"{side} form": str(form) for side, form in vocabulary.forms.items()},
             }
         )
         sources: dict[str, str] = {part: _fingerprint(found) for part, found in files.items()}
@@ -189,7 +193,7 @@ def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -
         str(part): _write_part(folder, part, wanted, vocabularies, totals[part], report)
         for part in wanted.files
     }
-    settings = Settings(wanted.name, wanted.options, wanted.max_length, parts, tokenizers)
+    settings = Settings(wanted.name, wanted.options, wanted.max_length, parts, tokenizers, vocabularies.forms)
     # Last: a folder with this file is finished.
     write_record(folder / FILE_NAME, settings, version=FORMAT)
 
@@ -218,7 +222,7 @@ def _check_filled(files: PairFiles) -> None:
 
 def _write_vocabularies(folder: Path, vocabularies: Vocabularies) -> dict[str, Stored]:
     source, target = vocabularies
-    files = {JOINT: source} if source is target else {SOURCE: source, TARGET: target}
+    files = {JOINT: source} if vocabularies.joint else {SOURCE: source, TARGET: target}
     return {
         name: write_stored(tokenizer_path(folder, name), saved(tokenizer))
         for name, tokenizer in files.items()

@@ -13,9 +13,9 @@ from sru_data.pair_files.files import REMEDY, ROW_BYTES, PairPart, PartFiles
 from sru_data.pair_files.vocabularies import Vocabularies
 from sru_data.pair_files.writing import PartReport
 from sru_data.prepared_folders import PAIRS_NAME, Stored, first_difference, read_settings
-from sru_data.tokenizers import SentenceTokenizer, load_tokenizer
+from sru_data.tokenizers import SentenceTokenizer, TextForm, load_tokenizer
 
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = PAIRS_NAME
 PARTS: tuple[PartName, ...] = get_args(PartName)
 JOINT, SOURCE, TARGET = "joint", "source", "target"
@@ -52,12 +52,16 @@ class Settings:
     """The parts by name."""
     tokenizers: dict[str, Stored]
     """The file of the joint vocabulary, or those of the two."""
+    forms: dict[str, TextForm]
+    """The forms of the texts of both sides."""
 
     def __post_init__(self) -> None:
         if not self.parts or not self.parts.keys() <= set(PARTS):
             raise ValueError(f"pairs for {', '.join(self.parts) or 'no part'}")
         if self.tokenizers.keys() not in ({JOINT}, {SOURCE, TARGET}):
             raise ValueError(f"tokenizers for {', '.join(self.tokenizers) or 'nothing'}")
+        if self.forms.keys() != {SOURCE, TARGET}:
+            raise ValueError(f"forms of {', '.join(self.forms) or 'nothing'}")
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
@@ -101,7 +105,7 @@ class PreparedPairs:
     source_tokenizer: SentenceTokenizer
     """Makes the ids of the source."""
     target_tokenizer: SentenceTokenizer
-    """Makes those of the translation; the same object if the vocabulary is joint."""
+    """Makes those of the translation; with the same `text` if the vocabulary is joint."""
     parts: Mapping[str, PairPart]
     """The pairs of "train", "validation" and "test", those that there are."""
     report: Mapping[str, PartReport]
@@ -126,7 +130,7 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
     """
     folder = Path(folder)
     settings = Settings.read(folder)
-    vocabularies = _read_vocabularies(folder, settings.tokenizers)
+    vocabularies = _read_vocabularies(folder, settings)
     parts = {
         name: PairPart.open(folder, name, part.files, verify=verify) for name, part in settings.parts.items()
     }
@@ -145,12 +149,14 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
     )
 
 
-def _read_vocabularies(folder: Path, files: Mapping[str, Stored]) -> Vocabularies:
+def _read_vocabularies(folder: Path, settings: Settings) -> Vocabularies:
     tokenizers = {}
-    for name, stored in files.items():
+    for name, stored in settings.tokenizers.items():
         path = tokenizer_path(folder, name)
         stored.check(path, content="prepared pairs", remedy=REMEDY, verify=True)
-        tokenizers[name] = SentenceTokenizer(load_tokenizer(path))
-    if JOINT in tokenizers:
-        return Vocabularies(tokenizers[JOINT], tokenizers[JOINT])
-    return Vocabularies(tokenizers[SOURCE], tokenizers[TARGET])
+        tokenizers[name] = load_tokenizer(path)
+    source, target = (
+        SentenceTokenizer(tokenizers[JOINT if JOINT in tokenizers else side], settings.forms[side])
+        for side in (SOURCE, TARGET)
+    )
+    return Vocabularies(source, target)

@@ -9,31 +9,49 @@ from itertools import chain
 from typing import Literal, NamedTuple, get_args
 
 from sru_data.datasets.translation import PairFiles
-from sru_data.tokenizers import CharTokenizer, SentenceTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
+from sru_data.tokenizers import (
+    CharTokenizer,
+    SentenceTokenizer,
+    SubwordTokenizer,
+    TextForm,
+    Tokenizer,
+    WordTokenizer,
+)
 from sru_data.tokenizers.huggingface import PAD_TOKEN, most_frequent
 from sru_data.tokenizers.training import UNKNOWN_WORD
 from sru_data.tokenizers.words import LINE_END
 
 Unit = Literal["words", "characters", "subwords"]
+Pretokenizer = Literal["moses", "none"]
 _SAMPLE_CHARACTERS = 1 << 25
 """The most text that sentencepiece learns from, in memory, at 20 bytes per character."""
 
 
 class Vocabularies(NamedTuple):
-    """The tokenizers of two languages; joint ones are the same object."""
+    """The tokenizers of two languages; joint ones have the same `text`."""
 
     source: SentenceTokenizer
     """Makes the ids that the encoder reads."""
     target: SentenceTokenizer
     """Makes the ids that the decoder writes."""
 
+    @property
+    def joint(self) -> bool:
+        """Whether both languages share a vocabulary."""
+        return self.source.text is self.target.text
+
+    @property
+    def forms(self) -> dict[str, TextForm]:
+        """The forms of the texts of "source" and "target"."""
+        return {side: tokenizer.form for side, tokenizer in self._asdict().items()}
+
 
 @dataclass(frozen=True)
 class VocabularyConfig:
     """How vocabularies are learned from the training pairs. The same pairs give the same vocabularies.
 
-    Words are cut at white space alone: tokenise the texts before. Subwords are learned by sentencepiece from
-    all pairs, or from at most 32 million characters of pairs spread evenly over them.
+    Words are cut at white space, after `pretokenizer` has split off the punctuation. Subwords are learned by
+    sentencepiece from all pairs, or from at most 32 million characters of pairs spread evenly over them.
 
     Raises:
         ValueError: An option has no meaning, or the unit does not have it.
@@ -49,9 +67,15 @@ class VocabularyConfig:
     min_count: int = 1
     """Words or characters that occur less often are unknown."""
     lowercase: bool = False
-    """Whether to lower-case words."""
+    """Whether to lower-case the sentences."""
     joint: bool = False
     """Whether both languages share one vocabulary."""
+    pretokenizer: Pretokenizer = "none"
+    """How sentences are first split into words: by Moses' rules for their languages, or not at all."""
+    source_language: str | None = None
+    """The language of the sentences, for `pretokenizer`, such as "en"."""
+    target_language: str | None = None
+    """The language of the translations."""
 
     def __post_init__(self) -> None:
         if self.unit not in get_args(Unit):
@@ -65,13 +89,28 @@ class VocabularyConfig:
         for option, is_given, units in (
             ("model_type", self.model_type != "unigram", ("subwords",)),
             ("min_count", self.min_count != 1, ("words", "characters")),
-            ("lowercase", self.lowercase, ("words",)),
         ):
             if is_given and self.unit not in units:
                 raise ValueError(
                     f"VocabularyConfig: {option} is an option of {' and '.join(units)}, not of "
                     f"{self.unit}; leave it out"
                 )
+        if self.pretokenizer not in get_args(Pretokenizer):
+            raise ValueError(
+                f"VocabularyConfig: pretokenizer must be 'moses' or 'none', got {self.pretokenizer!r}"
+            )
+        if self.pretokenizer == "moses" and None in (self.source_language, self.target_language):
+            raise ValueError(
+                "VocabularyConfig: the pretokenizer moses needs source_language and target_language, such as "
+                f"'en' and 'de', got {self.source_language!r} and {self.target_language!r}"
+            )
+        # A wrong language is an error at once.
+        self.form("source"), self.form("target")
+
+    def form(self, side: Literal["source", "target"]) -> TextForm:
+        """Return the form of the texts of one side."""
+        language = self.source_language if side == "source" else self.target_language
+        return TextForm(moses=language if self.pretokenizer == "moses" else None, lowercase=self.lowercase)
 
     def learn(self, files: PairFiles) -> Vocabularies:
         """Learn the vocabularies; memory grows with the number of different words alone.
@@ -81,14 +120,16 @@ class VocabularyConfig:
 
         Raises:
             ValueError: The texts do not have such a vocabulary.
-            DataError: A file cannot be read.
+            DataError: A file cannot be read, or a package is missing.
         """
+        source, target = self.form("source"), self.form("target")
         if self.joint:
-            shared = SentenceTokenizer(self._tokenizer(_texts(files, source=True, target=True)))
-            return Vocabularies(shared, shared)
-        source = self._tokenizer(_texts(files, source=True))
-        target = self._tokenizer(_texts(files, target=True))
-        return Vocabularies(SentenceTokenizer(source), SentenceTokenizer(target))
+            shared = self._tokenizer(_texts(files, source=source, target=target))
+            return Vocabularies(SentenceTokenizer(shared, source), SentenceTokenizer(shared, target))
+        return Vocabularies(
+            SentenceTokenizer(self._tokenizer(_texts(files, source=source)), source),
+            SentenceTokenizer(self._tokenizer(_texts(files, target=target)), target),
+        )
 
     def _tokenizer(self, texts: Iterator[tuple[str, ...]]) -> Tokenizer:
         if self.unit == "subwords":
@@ -111,11 +152,14 @@ class VocabularyConfig:
         return empty.extended(words)
 
 
-def _texts(files: PairFiles, *, source: bool = False, target: bool = False) -> Iterator[tuple[str, ...]]:
-    """Yield the sentences of each pair in the languages of the vocabulary."""
+def _texts(
+    files: PairFiles, *, source: TextForm | None = None, target: TextForm | None = None
+) -> Iterator[tuple[str, ...]]:
+    """Yield the sentences of each pair, on the sides of which the form is given."""
     for pair in files.pairs():
         if pair.source.strip() and pair.targets[0].strip():
-            yield (pair.source,) * source + pair.targets[:1] * target
+            sides = ((source, pair.source), (target, pair.targets[0]))
+            yield tuple(form.apply(text) for form, text in sides if form is not None)
 
 
 def _sampled(texts: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID, Tokenizer
 from sru_data.tokenizers.sentences import SentenceTokenizer
 from sru_data.tokenizers.subwords import SubwordTokenizer
+from sru_data.tokenizers.text_forms import TextForm
 from sru_data.tokenizers.words import WordTokenizer
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "HuggingFaceTokenizer",
     "SentenceTokenizer",
     "SubwordTokenizer",
+    "TextForm",
     "Tokenizer",
     "WordTokenizer",
     "encode_block",

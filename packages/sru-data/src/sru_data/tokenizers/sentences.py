@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.protocol import Tokenizer
+from sru_data.tokenizers.text_forms import AS_IS, TextForm
 from sru_data.tokenizers.words import WordTokenizer
 
 MARKERS = ("<s>", "</s>")
@@ -66,21 +67,33 @@ class SentenceTokenizer(MarkedTokenizer):
 
     Args:
         text: The tokenizer of the text.
+        form: The form of the text that it was trained on. `encode` rewrites sentences into it; `decode`
+            returns text in it, which `form.undo` makes readable. `save` does not write it.
     """
 
-    def __init__(self, text: Tokenizer) -> None:
+    def __init__(self, text: Tokenizer, form: TextForm = AS_IS) -> None:
         super().__init__(text, MARKERS)
+        self.form = form
         self.bos_id, self.eos_id = range(len(text), len(self))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a sentence, at least one, without padding and markers.
+
+        Args:
+            text: The sentence; one without tokens gives `[unk_id]`.
+        """
+        return self.text.encode(self.form.apply(text))
 
     def pieces(self, text: str) -> list[str]:
         """Return how a sentence spells each of its ids, so that an unknown word can be copied.
 
-        Words and characters stand as the sentence has them (lower-cased, if the vocabulary is), whether or
-        not they are known. Subwords stand as in the vocabulary.
+        Words and characters stand as in the sentence in the tokenizer's form, whether or not they are known.
+        Subwords stand as in the vocabulary.
 
         Args:
             text: The sentence; one without tokens gives one empty spelling.
         """
+        text = self.form.apply(text)
         if isinstance(self.text, WordTokenizer):
             return self.text.pieces(text) or [""]
         if isinstance(self.text, CharTokenizer):

@@ -60,7 +60,14 @@ class TranslationData(BatchData[Example, Batch]):
         vocab_size: Maximum size of the vocabulary; default: 8,000 subwords, otherwise no limit.
         subword_model: How subwords are learned: unigram or bpe.
         min_count: Treat words and characters that occur less often as unknown.
-        lowercase: Lower-case words, here and when translations are compared with references.
+        pretokenizer: Split sentences into words by the rules of Moses for their languages, before they are
+            cut into tokens: moses or none. Sentences that are already split so are left as they are.
+            `translate` then takes raw text and returns raw text; default: moses for multi30k and iwslt14,
+            otherwise none.
+        source_language: The language of the source, such as en; only for `pretokenizer`.
+        target_language: The language of the translations.
+        lowercase: Lower-case the sentences, here and when translations are compared with references; default:
+            only for multi30k and iwslt14.
         joint: Learn one vocabulary for both languages.
         max_length: Train on sentences of at most this many tokens; default: 256.
         max_tokens: Tokens per batch including padding, on the side that has more.
@@ -99,7 +106,10 @@ class TranslationData(BatchData[Example, Batch]):
         vocab_size: int | None = None,
         subword_model: Literal["unigram", "bpe"] = "unigram",
         min_count: int = 1,
-        lowercase: bool = False,
+        pretokenizer: Literal["moses", "none"] | None = None,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        lowercase: bool | None = None,
         joint: bool = False,
         max_length: int | None = None,
         max_tokens: int = 4096,
@@ -249,9 +259,32 @@ class TranslationData(BatchData[Example, Batch]):
         Raises:
             UserError: sacrebleu is not installed.
         """
-        # The vocabulary of a prepared folder or a model may also lower-case.
-        lowercase = self.hparams["lowercase"] or (self.tokenizer is not None and self.tokenizer.lowercase)
-        return TranslationScorer(tokenizer=self.hparams["bleu_tokenizer"], lowercase=lowercase)
+        assert self.tokenizer is not None
+        return TranslationScorer(
+            tokenizer=self.hparams["bleu_tokenizer"], lowercase=self.tokenizer.target.form.lowercase
+        )
+
+    def translation(self, ids: Sequence[int]) -> str:
+        """Return the translation that the ids of the target spell, as it is scored.
+
+        It is tokenized like the training data if sacrebleu shall not tokenize it (`bleu_tokenizer` none).
+        """
+        assert self.tokenizer is not None
+        text = self.tokenizer.decode(ids)
+        return text if self.hparams["bleu_tokenizer"] == "none" else self.tokenizer.target.form.undo(text)
+
+    def references(self, part: str, index: int) -> list[str]:
+        """Return the reference translations of a sentence, as they are scored.
+
+        Args:
+            part: The part of the data.
+            index: The number of the sentence.
+        """
+        assert self.tokenizer is not None
+        form = self.tokenizer.target.form
+        parts: Any = self.parts
+        rewrite = form.apply if self.hparams["bleu_tokenizer"] == "none" else form.undo
+        return list(map(rewrite, parts[part].text(index).targets))
 
     @classmethod
     def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,8 @@ def write_export(folder: Path, model: TranslationModel, tokenizer: TokenizerPair
                 "beam": config.beam,
                 "length_penalty": config.length_penalty,
                 "alpha": config.alpha,
+                "source_form": asdict(tokenizer.source.form),
+                "target_form": asdict(tokenizer.target.form),
                 "source_vocabulary": source,
                 "target_vocabulary": (
                     source if tokenizer.joint else _write_vocabulary(new, "target", tokenizer.target)

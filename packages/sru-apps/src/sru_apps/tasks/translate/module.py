@@ -95,18 +95,16 @@ class TranslationModule(TaskModule):
         self._nats += float(nll.double().sum())
         self._tokens += batch.tokens
         data: TranslationData = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert data.tokenizer is not None
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         beam = self.config.validation_beam if fitting else self.config.beam
         hypotheses = search(self.network, batch.source, batch.source_mask, beam=beam)
         for index, (best, *_) in zip(batch.index.tolist(), hypotheses, strict=True):
-            self._found[index] = data.tokenizer.decode(best.ids)
+            self._found[index] = data.translation(best.ids)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of all sentences."""
         data: TranslationData = self.trainer.datamodule  # type: ignore[attr-defined]
-        part: Any = data.parts[self.stage]
-        references = [part.text(index).targets for index in self._found]
+        references = [data.references(self.stage, index) for index in self._found]
         scores = data.scorer().corpus(list(self._found.values()), references)
         self.translations[self.stage] = self._found
         loss = self._nats / max(1, self._tokens)

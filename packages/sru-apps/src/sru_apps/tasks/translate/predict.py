@@ -150,7 +150,7 @@ class Translator(Trained):
         options = options or Search()
         if options.sampling is None:
             options.beam_of(self.config)
-        begun = encode(self.tokenizer.target.text, prefix)
+        begun = self.tokenizer.encode_target(prefix)
         if options.max_length is not None and len(begun) > options.max_length:
             raise ValueError(
                 f"max_length must be at least {len(begun)}, the symbols of the prefix, got "
@@ -159,7 +159,10 @@ class Translator(Trained):
         if replace_unknown:
             self._check_words()
 
-        def translated(window: Sequence[str]) -> list[list[Translation]]:
+        form = self.tokenizer.source.form
+
+        def translated(raw: Sequence[str]) -> list[list[Translation]]:
+            window = list(map(form.apply, raw))
             ids = [self._encode(text) for text in window]
             if report is not None:
                 report(zip(window, ids, strict=True))
@@ -203,9 +206,9 @@ class Translator(Trained):
     ) -> Translation:
         if math.isnan(found.score):
             return Translation("", None, None, NO_SCORE)
-        source = self.tokenizer.source.pieces(text)[:LONGEST]
         symbols = [self._spellings[index] for index in found.ids]
         written = self.tokenizer.decode(found.ids)
+        source = self.tokenizer.source.pieces(text)[:LONGEST] if found.attention is not None else []
         unknown = self.tokenizer.unk_id
         if replace and found.attention is not None and unknown in found.ids:
             places = found.attention[:, : len(source)].argmax(1).tolist()
@@ -224,6 +227,7 @@ class Translator(Trained):
             (found.cut, NO_END),
         )
         note = "; ".join(text for holds, text in notes if holds) or None
+        written = self.tokenizer.target.form.undo(written)
         return Translation(written, found.score, found.log_prob, note, alignment)
 
     def _check_words(self) -> None:

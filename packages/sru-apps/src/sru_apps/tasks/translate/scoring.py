@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from jsonargparse import Namespace
 
-from sru_apps.decoding.unknown import encode
 from sru_apps.inference.loading import load_trained
 from sru_apps.inference.trained import Trained
 from sru_apps.nn.cross_entropy import exp
@@ -68,7 +67,7 @@ def score_pairs(model: Trained, pairs: Iterable[tuple[str, str]]) -> Iterator[Pa
 @torch.inference_mode()
 def _score(model: Trained, window: Sequence[tuple[str, str]]) -> list[PairScore]:
     tokenizer, device = model.tokenizer, model.device
-    ids = [(tokenizer.encode(source), encode(tokenizer.target.text, target)) for source, target in window]
+    ids = [(tokenizer.encode(source), tokenizer.encode_target(target)) for source, target in window]
     for (text, _), sides in zip(window, ids, strict=True):
         if (count := max(map(len, sides))) > LONGEST:
             raise ValueError(f"each side must have at most {LONGEST:,} symbols, got {count:,}: {text[:40]!r}")

@@ -36,6 +36,7 @@ MAX_LENGTH = 256
 """Default of `max_length`."""
 _SUBWORDS = 8000
 """Default size of a subword vocabulary."""
+_TEXT_OPTIONS = ("pretokenizer", "lowercase", "source_language", "target_language")
 _HELD_OUT, _MOST_HELD_OUT = 20, 2000
 """Without a validation file, one pair in this many is held out, at most this many in total."""
 
@@ -142,13 +143,15 @@ def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
     """
     size: int | None = options["vocab_size"]
     unit: Any = options["unit"] or "subwords"
+    text = {} if options["name"] is None else translation.text_options(options["name"])
+    given = {name: options[name] for name in _TEXT_OPTIONS if options[name] is not None}
     return VocabularyConfig(
         unit=unit,
         size=_SUBWORDS if size is None and unit == "subwords" else size,
         model_type=options["subword_model"],
         min_count=options["min_count"],
-        lowercase=options["lowercase"],
         joint=options["joint"],
+        **{**text, **given},
     )
 
 

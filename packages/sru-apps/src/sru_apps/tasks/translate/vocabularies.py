@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sru_apps.decoding.unknown import encode
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.reading import parse_json, read_bytes
-from sru_data.tokenizers import CharTokenizer, SentenceTokenizer, WordTokenizer
+from sru_data.tokenizers import CharTokenizer, SentenceTokenizer, TextForm, WordTokenizer
 
 
 class TokenizerPair:
@@ -18,7 +20,7 @@ class TokenizerPair:
 
     Args:
         source: The tokenizer of the source.
-        target: The tokenizer of the target; the same object if both languages share a vocabulary.
+        target: The tokenizer of the target; with the same `text` if both languages share a vocabulary.
     """
 
     def __init__(self, source: SentenceTokenizer, target: SentenceTokenizer) -> None:
@@ -29,19 +31,13 @@ class TokenizerPair:
     @property
     def joint(self) -> bool:
         """Whether both languages share a vocabulary."""
-        return self.source is self.target
+        return self.source.text is self.target.text
 
     @property
     def unit(self) -> str:
         """The unit of the target's tokens: characters, words or subwords."""
         kinds: dict[type, str] = {CharTokenizer: "characters", WordTokenizer: "words"}
         return next((unit for kind, unit in kinds.items() if isinstance(self.target.text, kind)), "subwords")
-
-    @property
-    def lowercase(self) -> bool:
-        """Whether targets are lower-cased."""
-        text = self.target.text
-        return isinstance(text, WordTokenizer) and text.pieces("A") == ["a"]
 
     @property
     def tokens(self) -> list[str]:
@@ -56,15 +52,22 @@ class TokenizerPair:
         """Return the ids of a source text, without markers."""
         return self.source.encode(text)
 
+    def encode_target(self, text: str) -> list[int]:
+        """Return the ids of a target text, without markers; none for an empty text."""
+        return encode(self.target.text, self.target.form.apply(text))
+
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the target text of ids, leaving out padding and markers."""
+        """Return the target text of ids in the form of the training data, leaving out padding and markers."""
         return self.target.decode(ids)
 
     def save(self, path: str | Path) -> None:
         """Write both tokenizers to a JSON file."""
-        target = None if self.joint else dump_tokenizer(self.target)
-        content = json.dumps({"source": dump_tokenizer(self.source), "target": target})
-        Path(path).write_text(content, encoding="utf-8")
+        content = {
+            "source": dump_tokenizer(self.source),
+            "target": None if self.joint else dump_tokenizer(self.target),
+            "forms": {"source": asdict(self.source.form), "target": asdict(self.target.form)},
+        }
+        Path(path).write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> TokenizerPair:
@@ -76,9 +79,10 @@ class TokenizerPair:
         content = read_bytes(path, expected="a pair of tokenizers")
         try:
             found: Any = parse_json(content)
-            source, target = found["source"], found["target"]
-            first = SentenceTokenizer(parse_tokenizer(source))
-            return cls(first, first if target is None else SentenceTokenizer(parse_tokenizer(target)))
+            source = parse_tokenizer(found["source"])
+            target = source if found["target"] is None else parse_tokenizer(found["target"])
+            forms = {side: TextForm(**form) for side, form in found["forms"].items()}
+            return cls(SentenceTokenizer(source, forms["source"]), SentenceTokenizer(target, forms["target"]))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError.at(
                 path, None, f"expected a pair of tokenizers, got something else ({error})"
