@@ -298,7 +298,7 @@ def sanitize(session: nox.Session) -> None:
     }
     widest = "import sru_kernels; print(sru_kernels.cpu.instruction_set())"
     found = str(session.run("python", "-c", widest, env=environment, silent=True)).strip()
-    sets = ["baseline", "avx2", "avx512"]
+    sets = ["baseline", "avx2", "avx512", "avx512_bf16"]
     # The output of a sanitizer that ends the process must not be captured.
     tests = "packages/sru-kernels/tests"
     pytest = ("python", "-m", "pytest", tests, "--capture=sys")

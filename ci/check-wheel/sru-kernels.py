@@ -11,7 +11,7 @@ import sru_kernels
 
 info = sru_kernels.build_info()
 assert info["version"] == sru_kernels.__version__, info
-assert info["instruction_set"] in {"baseline", "avx2", "avx512"}, info
+assert info["instruction_set"] in {"baseline", "avx2", "avx512", "avx512_bf16"}, info
 assert find_spec("torch") is None, "sru-kernels brought torch with it"
 
 

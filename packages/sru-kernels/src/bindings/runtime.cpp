@@ -42,7 +42,7 @@ States and sums are float32, or float64 for float64: the accumulation dtype.)")
         .finalize();
     module.def_submodule("cpu").def(
         "instruction_set", [] { return cpu::to_string(cpu::instruction_set()); },
-        R"(Return the instruction set that the kernels use: "baseline", "avx2" or "avx512".
+        R"(Return the instruction set that the kernels use: "baseline", "avx2", "avx512" or "avx512_bf16".
 
 It is the widest that this processor runs, or a narrower one named by the environment variable
 SRU_KERNELS_INSTRUCTION_SET, which is read once, at first use.

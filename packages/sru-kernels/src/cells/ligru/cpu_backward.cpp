@@ -40,10 +40,8 @@ struct BackwardWork {
     const Plan& plan;
     Pieces<A> pieces;
     const Index size = args.hidden_size, depth = 2 * size;
-    const Index stride = padded_stride<A>(depth);
     const Index slots = args.has_norm ? plan.slots : 0;
-    A* const weight = pieces.take(plan.panels * depth * units);
-    A* const grads[2] = {pieces.take(plan.slots * stride), pieces.take(plan.slots * stride)};  // of products
+    const StepFactors<S> grads{pieces, depth, plan.panels, plan.slots};  // of the products
     // With a norm: for each part of a row the sum of these gradients, weighted, and of them times the
     // products; and for each thread the means of the rows.
     A *const sums = pieces.take(slots * plan.panels), *const aligned = pieces.take(slots * plan.panels);
@@ -55,12 +53,11 @@ struct BackwardWork {
     const OptionalRows<S> grad_h{args.grad_h, units, S{}};
 
     void pack(Index panel) const {
-        A* to = weight + panel * depth * units;
         const Index count = plan.size_of(panel);
-        for (Index k = 0; k < depth; ++k, to += units) {
+        if (count < units) fill_row(grads.panel_of(panel), grads.rows * units, A(0));
+        for (Index k = 0; k < depth; ++k) {
             const S* from = row_at<S>(args.weight, k * size + panel * units);
-            for (Index unit = 0; unit < count; ++unit) to[unit] = load(from[unit]);
-            fill_row(to + count, units - count, A(0));
+            for (Index unit = 0; unit < count; ++unit) grads.pack(panel, k, unit, from[unit]);
         }
     }
 
@@ -87,10 +84,8 @@ struct BackwardWork {
     }
 
     void multiply(const Member& member, Index active, Index panel, Index step) const {
-        const A* left = grads[step % 2] + member.slot * stride;
-        const Factors<A> factors{left, stride, weight + panel * depth * units, depth};
         multiply_rows(
-            active, factors, [](Index) {},
+            active, grads.of_step(step, member.slot, panel), [](Index) {},
             [&](Index first, Index count, const A* products) {
                 for (Index i = first; i < first + count; ++i, products += units) {
                     finish(plan.row_of(member, i), panel, step, products);
@@ -114,10 +109,10 @@ struct BackwardWork {
     void differentiate(const Row& row, Index slot, Index panel, Index step) const {
         const Index position = row.position(step), first = panel * units, count = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * size, gates = 2 * at + first;
-        A *grad_sums = static_cast<A*>(args.grad_sums) + gates,
-          *grad = grads[step % 2] + slot * stride + first;
+        A *grad_sums = static_cast<A*>(args.grad_sums) + gates, *grad = grads.row(step, slot) + first;
         if (mark_of(args, row, position) == Mark::padding) {
             for (A* gate : {grad_sums, grad_sums + size, grad, grad + size}) fill_row(gate, count, A(0));
+            finish_gates(step, slot, first, count);
             if (args.has_norm) clear_part(slot, panel, static_cast<A*>(args.grad_products) + gates, count);
             return;
         }
@@ -128,7 +123,7 @@ struct BackwardWork {
              row_at<A>(args.before, at + first), scales.at(first), scales.at(size + first), shifts.at(first),
              shifts.at(size + first), state_of(row, panel), grad_sums, grad_sums + size, grad, grad + size},
             count);
-        if (!args.has_norm) return;
+        if (!args.has_norm) return finish_gates(step, slot, first, count);
         const A sum = sum_of<units>(
             count, [&](Index i) __attribute__((always_inline)) { return grad[i] + grad[size + i]; });
         const A product = sum_of<units>(count, [&](Index i) __attribute__((always_inline)) {
@@ -136,6 +131,10 @@ struct BackwardWork {
         });
         sums[panel * slots + slot] = sum;
         aligned[panel * slots + slot] = product;
+    }
+
+    void finish_gates(Index step, Index slot, Index first, Index count) const {
+        for (Index gate = 0; gate < 2; ++gate) grads.finish(step, slot, gate * size + first, count);
     }
 
     void clear_part(Index slot, Index panel, A* grad_products, Index count) const {
@@ -167,12 +166,13 @@ struct BackwardWork {
         for (Index gate = 0; gate < 2; ++gate) {
             const Index place = at * depth + gate * size + first;
             const A* normal = row_at<A>(args.products, place);
-            A* grad = grads[step % 2] + slot * stride + gate * size + first;
+            A* grad = grads.row(step, slot) + gate * size + first;
             A* to = static_cast<A*>(args.grad_products) + place;
             for_each_column<units>(count, [&](Index i) __attribute__((always_inline)) {
                 to[i] = grad[i] = through_norm(grad[i], normal[i], rstd, center, slope);
             });
         }
+        finish_gates(step, slot, first, count);
     }
 
     /// Adds the gradient through the product to that of the state before a step.

@@ -36,10 +36,8 @@ struct ForwardWork {
     const Plan& plan;
     Pieces<A> pieces;
     const Index depth = args.hidden_size;
-    const Index stride = padded_stride<A>(depth);
     const Index slots = args.has_norm ? plan.slots : 0;
-    A* const weight = pieces.take(plan.panels * depth * columns);
-    A* const states[2] = {pieces.take(plan.slots * stride), pieces.take(plan.slots * stride)};
+    const StepFactors<S> states{pieces, depth, plan.panels, plan.slots};
     // With a norm: the products of a step, the mean of each part of a row and the sum of the squared
     // distances from it, and for each thread their totals.
     A* const products = pieces.take(slots * plan.panels * columns);
@@ -51,16 +49,17 @@ struct ForwardWork {
 
     /// Stores the rows of U for some units as adjacent columns.
     void pack(Index panel) const {
-        A* to = weight + panel * depth * columns;
         const Index size = plan.size_of(panel);
-        if (size < units) fill_row(to, depth * columns, A(0));
-        for (Index gate = 0; gate < 2; ++gate, to += units) {
+        if (size < units || states.in_pairs) fill_row(states.panel_of(panel), states.rows * columns, A(0));
+        for (Index gate = 0; gate < 2; ++gate) {
             const S* from = row_at<S>(args.weight, (gate * depth + panel * units) * depth);
             // A few columns of all rows at a time: the cache lines read and written stay in L1.
             for (Index first = 0; first < depth; first += units) {
                 const Index end = smaller(first + units, depth);
                 for (Index unit = 0; unit < size; ++unit) {
-                    for (Index k = first; k < end; ++k) to[k * columns + unit] = load(from[unit * depth + k]);
+                    for (Index k = first; k < end; ++k) {
+                        states.pack(panel, k, gate * units + unit, from[unit * depth + k]);
+                    }
                 }
             }
         }
@@ -89,11 +88,10 @@ struct ForwardWork {
     }
 
     void multiply(const Member& member, Index active, Index panel, Index step) const {
-        const A* before = states[step % 2] + member.slot * stride;
-        const Factors<A> factors{before, stride, weight + panel * depth * columns, depth};
         const auto prefetch = [&](Index i) {
             if (!args.has_norm) prefetch_sums(plan.row_of(member, i), step, panel);
         };
+        const Factors<A> factors = states.of_step(step, member.slot, panel);
         multiply_rows(active, factors, prefetch, [&](Index first, Index count, const A* sums) {
             for (Index i = first; i < first + count; ++i, sums += columns) {
                 if (args.has_norm) {
@@ -108,10 +106,11 @@ struct ForwardWork {
     /// Sets the state before the first step.
     void begin(const Row& row, Index slot, Index panel) const {
         const Index at = plan.of_sequence(row, panel), size = plan.size_of(panel);
-        A* state = states[0] + slot * stride + panel * units;
+        A* state = states.row(0, slot) + panel * units;
         copy_row(state, row_at<A>(args.h0, at), size);
         if (row.steps() == 0) return copy_row(static_cast<A*>(args.h_last) + at, state, size);
         restart(row, 0, panel, state);
+        states.finish(0, slot, panel * units, size);
     }
 
     /// Sets the state before a step to h_reset if the row restarts there.
@@ -125,9 +124,8 @@ struct ForwardWork {
         alignas(64) A unwanted[units];
         const Index position = row.position(step), first = panel * units, size = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * depth + first, sequence = plan.of_sequence(row, panel);
-        const Index state_at = slot * stride + first;
-        const A* before = states[step % 2] + state_at;
-        A* after = states[(step + 1) % 2] + state_at;
+        const A* before = states.row(step, slot) + first;
+        A* after = states.row(step + 1, slot) + first;
         A* saved = args.states == nullptr ? unwanted : static_cast<A*>(args.states) + at;
         S* h = static_cast<S*>(args.h) + at;
         if (mark_of(args, row, position) == Mark::padding) {
@@ -142,6 +140,7 @@ struct ForwardWork {
             return copy_row(static_cast<A*>(args.h_last) + sequence, after, size);
         }
         restart(row, step + 1, panel, after);
+        states.finish(step + 1, slot, first, size);
     }
 
     /// Prefetches the u that `finish` reads. Without a norm a part of every row is finished before the next

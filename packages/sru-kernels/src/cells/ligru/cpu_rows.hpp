@@ -163,6 +163,60 @@ Index padded_stride(Index size) {
     return rounded_up(size, line) + line;
 }
 
+/// The factors of the product of each step: a packed matrix with `depth` rows, and rows on its left.
+///
+/// The rows of a step are in one of two arrays `numbers`, so that those of the next step can be written
+/// meanwhile. If products are of pairs, `pairs` has their copies in bfloat16.
+template <typename S>
+struct StepFactors {
+    using A = AccumulationType<S>;
+    static constexpr Index columns = panel_columns<A>;
+
+    Pieces<A>& pieces;
+    const Index depth, panels, slots;
+    const bool in_pairs = multiplies_pairs<S>();
+    const Index stride = padded_stride<A>(depth);
+    const Index rows = panel_rows(depth, in_pairs), stride_of_pairs = padded_stride<A>(rows);
+    A* const matrix = pieces.take(panels * rows * columns);
+    A* const numbers[2] = {pieces.take(slots * stride), pieces.take(slots * stride)};
+    A* const pairs[2] = {take_pairs(), take_pairs()};
+
+    A* take_pairs() const { return in_pairs ? pieces.take(slots * stride_of_pairs) : nullptr; }
+
+    A* row(Index step, Index slot) const { return numbers[step % 2] + slot * stride; }
+
+    /// The factors of a step for the rows from `slot` on.
+    Factors<A> of_step(Index step, Index slot, Index panel) const {
+        const A* left = in_pairs ? pairs[step % 2] + slot * stride_of_pairs : row(step, slot);
+        return {left, in_pairs ? stride_of_pairs : stride, panel_of(panel), rows, in_pairs};
+    }
+
+    A* panel_of(Index panel) const { return matrix + panel * rows * columns; }
+
+    /// Sets an entry of the matrix.
+    void pack(Index panel, Index k, Index column, S entry) const {
+        A* to = panel_of(panel);
+        if constexpr (std::is_same_v<S, BFloat16>) {
+            if (in_pairs) {
+                reinterpret_cast<S*>(to)[place_in_pairs<A>(k, column)] = entry;
+                return;
+            }
+        }
+        to[k * columns + column] = load(entry);
+    }
+
+    /// Makes `size` columns of a row that have been written ready for the product.
+    void finish(Index step, Index slot, Index first, Index size) const {
+        if constexpr (std::is_same_v<S, BFloat16>) {
+            if (!in_pairs) return;
+            const A* from = row(step, slot) + first;
+            S* to = reinterpret_cast<S*>(pairs[step % 2] + slot * stride_of_pairs) + first;
+            for (Index i = 0; i < size; ++i) to[i] = store<S>(from[i]);
+            if (depth % 2 != 0 && first + size == depth) to[size] = S{};
+        }
+    }
+};
+
 /// The sum of `number(i)` for each of `size` columns.
 template <Index units, typename Number>
 SRU_KERNELS_HOST_DEVICE auto sum_of(Index size, const Number& number) {

@@ -17,13 +17,15 @@ InstructionSet choose_instruction_set() {
     const InstructionSet widest = detect_instruction_set();
     const char* wanted = std::getenv(variable);
     if (wanted == nullptr || *wanted == '\0') return widest;
-    for (const auto set : {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512}) {
+    for (const auto set : {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512,
+                           InstructionSet::avx512_bf16}) {
         if (to_string(set) != wanted) continue;
         if (set <= widest) return set;
         throw std::invalid_argument(std::string(variable) + ": this processor has no " + wanted +
                                     "; the widest set it runs is " + std::string(to_string(widest)));
     }
-    throw std::invalid_argument(std::string(variable) + " must be baseline, avx2 or avx512, got \"" + wanted +
+    throw std::invalid_argument(std::string(variable) +
+                                " must be baseline, avx2, avx512 or avx512_bf16, got \"" + wanted +
                                 "\"; unset it to use the widest set of this processor");
 }
 
@@ -52,7 +54,11 @@ InstructionSet detect_instruction_set() {
                       has_all(saved_registers(), ymm);
     if (!avx2) return InstructionSet::baseline;
     const bool avx512 = has_all(ebx, of_avx512) && has_all(saved_registers(), zmm);
-    return avx512 ? InstructionSet::avx512 : InstructionSet::avx2;
+    if (!avx512) return InstructionSet::avx2;
+    constexpr unsigned of_bf16 = 1U << 5;
+    const bool bf16 =
+        eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && has_all(eax, of_bf16);
+    return bf16 ? InstructionSet::avx512_bf16 : InstructionSet::avx512;
 #else
     return InstructionSet::baseline;
 #endif
@@ -64,7 +70,7 @@ InstructionSet instruction_set() {
 }
 
 std::string_view to_string(InstructionSet set) {
-    constexpr std::string_view names[] = {"baseline", "avx2", "avx512"};
+    constexpr std::string_view names[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
     return names[static_cast<int>(set)];
 }
 

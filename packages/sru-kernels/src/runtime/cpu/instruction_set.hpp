@@ -5,11 +5,12 @@
 namespace sru_kernels::cpu {
 
 /// The vector instructions that the kernels are built for, narrowest first.
-enum class InstructionSet { baseline, avx2, avx512 };
+enum class InstructionSet { baseline, avx2, avx512, avx512_bf16 };
 
 /// Returns the widest set that this processor and this operating system both support.
 ///
-/// `avx2` includes FMA and F16C, and `avx512` also F, BW, DQ and VL. Processors other than x86-64 report
+/// `avx2` includes FMA and F16C, `avx512` also F, BW, DQ and VL, and `avx512_bf16` products of bfloat16,
+/// which few kernels use; the others run their `avx512` build. Processors other than x86-64 report
 /// `baseline`; if their vectors (NEON) are part of the architecture, the compiler uses them anyway.
 InstructionSet detect_instruction_set();
 
@@ -19,7 +20,7 @@ InstructionSet detect_instruction_set();
 /// unknown or names a set that this processor lacks.
 InstructionSet instruction_set();
 
-/// The name users see: "baseline", "avx2" or "avx512".
+/// The name users see: "baseline", "avx2", "avx512" or "avx512_bf16".
 std::string_view to_string(InstructionSet set);
 
 }  // namespace sru_kernels::cpu

@@ -22,7 +22,7 @@ template <typename Args>
 void run(const Args& args, int num_threads) {
 #if defined(SRU_KERNELS_X86_VARIANTS)
     const InstructionSet set = instruction_set();
-    if (set == InstructionSet::avx512) return Builds<Args>::avx512(args, num_threads);
+    if (set >= InstructionSet::avx512) return Builds<Args>::avx512(args, num_threads);
     if (set == InstructionSet::avx2) return Builds<Args>::avx2(args, num_threads);
 #endif
     Builds<Args>::baseline(args, num_threads);

@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <utility>
 
+#include "runtime/cpu/instruction_set.hpp"
 #include "runtime/cpu/vectors.hpp"
+#include "sru_kernels/storage.hpp"
 
 // Products of a few rows with a matrix that is packed once and used many times.
 //
@@ -11,6 +13,9 @@
 // every row of a panel the sums of a tile of the product, which stay in registers, take two loads and one
 // broadcast for each row of the left matrix. A sum adds its terms in the same order in every tile: results do
 // not depend on how rows are grouped.
+//
+// Processors with instructions for it multiply bfloat16 in pairs: a row of the panel and a number on the left
+// then hold two consecutive terms, rounded to bfloat16, and the sums are float32.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// Rows of the left matrix that are multiplied at a time, as many as leave the sums in registers: 32 of them
@@ -30,13 +35,33 @@ constexpr Index panel_vectors = 2;
 template <typename A>
 constexpr Index panel_columns = panel_vectors * Vector<A>::size;
 
-/// Rows of the left matrix, `stride` apart, and a panel: `depth` of their columns and of its rows.
+/// Whether numbers stored as S are multiplied in pairs on this processor.
+template <typename S>
+bool multiplies_pairs() {
+#if defined(__AVX512F__)
+    if (std::is_same_v<S, BFloat16>) return cpu::instruction_set() == cpu::InstructionSet::avx512_bf16;
+#endif
+    return false;
+}
+
+/// The rows of a panel for a product of `depth` terms.
+inline Index panel_rows(Index depth, bool in_pairs) { return in_pairs ? (depth + 1) / 2 : depth; }
+
+/// The place of term `k` of a column in a panel of pairs, counted in bfloat16.
+template <typename A>
+Index place_in_pairs(Index k, Index column) {
+    return 2 * (k / 2 * panel_columns<A> + column) + k % 2;
+}
+
+/// Rows of the left matrix, `stride` apart, and a panel: `depth` of their columns and of its rows. With
+/// `in_pairs` each number of either holds two bfloat16.
 template <typename A>
 struct Factors {
     const A* left;
     Index stride;
     const A* panel;
     Index depth;
+    bool in_pairs;
 };
 
 /// Writes the product of `rows` rows with a panel to `out` (rows, columns of a panel).
@@ -73,9 +98,54 @@ void multiply_tile(const Factors<A>& given, A* out) {
     }
 }
 
+#if defined(__AVX512F__)
+/// The same for pairs of bfloat16.
+template <Index rows>
+__attribute__((target("avx512bf16"))) void multiply_tile_of_pairs(const Factors<float>& given, float* out) {
+    const Factors<float> factors = given;
+    __m512 sums[rows][panel_vectors];
+#pragma GCC unroll 16
+    for (Index row = 0; row < rows; ++row) {
+#pragma GCC unroll 2
+        for (Index j = 0; j < panel_vectors; ++j) sums[row][j] = _mm512_setzero_ps();
+    }
+    const float *left = factors.left, *panel = factors.panel;
+    for (Index k = 0; k < factors.depth; ++k, panel += panel_columns<float>) {
+        __m512bh right[panel_vectors];
+#pragma GCC unroll 2
+        for (Index j = 0; j < panel_vectors; ++j) {
+            right[j] = (__m512bh)_mm512_loadu_si512(panel + j * Vector<float>::size);
+        }
+#pragma GCC unroll 16
+        for (Index row = 0; row < rows; ++row) {
+            int pair;
+            __builtin_memcpy(&pair, left + row * factors.stride + k, sizeof pair);
+            const __m512bh pairs = (__m512bh)_mm512_set1_epi32(pair);
+#pragma GCC unroll 2
+            for (Index j = 0; j < panel_vectors; ++j) {
+                sums[row][j] = _mm512_dpbf16_ps(sums[row][j], pairs, right[j]);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (Index row = 0; row < rows; ++row) {
+#pragma GCC unroll 2
+        for (Index j = 0; j < panel_vectors; ++j) {
+            _mm512_storeu_ps(out + row * panel_columns<float> + j * Vector<float>::size, sums[row][j]);
+        }
+    }
+}
+#endif
+
 template <typename A, std::size_t... rows>
 void multiply_some(Index count, const Factors<A>& factors, A* out, std::index_sequence<rows...>) {
     using Multiply = void (*)(const Factors<A>&, A*);
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<A, float>) {
+        static constexpr Multiply of_pairs[] = {multiply_tile_of_pairs<Index(rows) + 1>...};
+        if (factors.in_pairs) return of_pairs[count - 1](factors, out);
+    }
+#endif
     static constexpr Multiply of_rows[] = {multiply_tile<Index(rows) + 1, A>...};
     of_rows[count - 1](factors, out);
 }

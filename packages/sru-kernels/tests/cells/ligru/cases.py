@@ -35,6 +35,7 @@ class Ligru(Case):
     num_directions: int = 1
     activation: str = "relu"
     storage: str = "float32"
+    rounds_terms: bool = False  # of products, to bfloat16, as `avx512_bf16` does
 
     def axes(self) -> dict[str, int]:
         length, batch, _, size = self.u.shape

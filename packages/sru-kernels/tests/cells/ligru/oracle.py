@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...support.cases import from_bfloat16, to_bfloat16
 from ...support.engines import Array
 from .cases import Ligru
 
@@ -30,9 +31,14 @@ def slope(case: Ligru, a: Array) -> Array:
     return np.where(a > 0, 1.0, 0.01 if case.activation == "leaky_relu" else 0.0)
 
 
+def terms(case: Ligru, values: Array) -> Array:
+    """The factors of a product that are not weights."""
+    return from_bfloat16(to_bfloat16(values)).astype(np.float64) if case.rounds_terms else values
+
+
 def parts_of(case: Ligru, before: Array, t: int, direction: int) -> dict[str, Array]:
     """The intermediate results of a step from the states (B, D) before it."""
-    product = np.einsum("bk,gdk->bgd", before, case.weight)
+    product = np.einsum("bk,gdk->bgd", terms(case, before), case.weight)
     parts = {"products": product}
     if case.norm_eps is not None:
         center = product.mean((1, 2), keepdims=True)
@@ -101,7 +107,7 @@ def oracle_backward(case: Ligru) -> dict[str, Array]:
                 center = weighted.mean((1, 2), keepdims=True)
                 of_product = parts["rstd"] * (weighted - center - normal * aligned)
             grad_sums[t, :, direction], grad_products[t, :, direction] = of_sums, of_product
-            through = np.einsum("bgd,gdk->bk", of_product, case.weight)
+            through = np.einsum("bgd,gdk->bk", terms(case, of_product), case.weight)
             grad = np.where(real, grad * z + through, grad)
             grad_h_reset[:, direction] += np.where(starts[t, :, direction], grad, 0)
             grads[:, direction] = np.where(starts[t, :, direction], 0, grad)

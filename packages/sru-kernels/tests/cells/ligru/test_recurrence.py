@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sru_kernels import cpu
+
 from ...support.engines import cpu_engine
 from ..sru.test_recurrence import STORED
 from .cases import make_ligru
@@ -22,8 +24,9 @@ DIRECTIONS = pytest.mark.parametrize("num_directions", [1, 2])
 
 
 def assert_parity(case, engine=None):
-    exact = case.rounded()
-    assert_all_close(case.both(engine), {**oracle_forward(exact), **oracle_backward(exact)}, case)
+    in_pairs = engine is None and case.storage == "bfloat16" and cpu.instruction_set() == "avx512_bf16"
+    exact = replace(case.rounded(), rounds_terms=in_pairs)
+    assert_all_close(case.both(engine), {**oracle_forward(exact), **oracle_backward(exact)}, exact)
 
 
 def assert_all_close(got, expected, case):
@@ -33,6 +36,10 @@ def assert_all_close(got, expected, case):
         in_storage = case.storage == "float64" or name == "h"
         rtol, atol = STORED[case.storage if in_storage else "float32"]
         kept = real if name in ("products", "rstd") else ...
+        if case.rounds_terms:  # a few terms next to a tie are rounded to the other side
+            close = np.isclose(got[name][kept], value[kept], rtol=rtol, atol=atol)
+            assert close.size == 0 or close.mean() > 0.95, name
+            rtol, atol = STORED["bfloat16"]
         np.testing.assert_allclose(got[name][kept], value[kept], rtol=rtol, atol=atol, err_msg=name)
 
 
@@ -57,6 +64,7 @@ def test_parity_of_every_compiled_loop(hidden_size, activation, storage, norm):
 def test_parity_of_odd_sizes(size, num_directions, norm):
     assert_parity(make_ligru(*size, num_directions=num_directions, norm=norm, storage="float64"))
     assert_parity(make_ligru(*size, num_directions=num_directions, norm=norm, activation="tanh"))
+    assert_parity(make_ligru(*size, num_directions=num_directions, norm=norm, storage="bfloat16"))
 
 
 @DIRECTIONS
@@ -107,7 +115,7 @@ def test_oracle_gradients_match_complex_steps(name, num_directions, norm):
 
 
 @NORM
-@pytest.mark.parametrize("storage", ["float32", "float64"])
+@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("num_threads", [2, 3, 7])  # with more threads than panels, rows are divided too
 @pytest.mark.parametrize("size", [(3, 5, 200), (4, 40, 65)])  # large enough for a second thread
 def test_results_do_not_depend_on_the_number_of_threads(size, num_threads, storage, norm):
@@ -116,7 +124,7 @@ def test_results_do_not_depend_on_the_number_of_threads(size, num_threads, stora
 
 
 @NORM
-@pytest.mark.parametrize("storage", ["float32", "float64"])
+@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16"])
 def test_results_do_not_depend_on_the_rest_of_the_batch(storage, norm):
     case = make_ligru(5, 15, 40, storage=storage, norm=norm)
     together = case.both()
@@ -190,7 +198,7 @@ def test_non_finite_numbers_do_not_spread_to_other_rows(value):
     assert np.isnan(got["h"][2:, 1]).any() == np.isnan(value)
 
 
-@pytest.mark.parametrize("storage", ["float32", "float64"])
+@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16"])
 def test_a_saturated_gate_is_exact_and_has_zero_slope(storage):
     case = make_ligru(4, absent=("marks",), storage=storage)
     u = case.u.copy()

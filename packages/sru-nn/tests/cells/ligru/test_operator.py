@@ -109,7 +109,23 @@ def test_other_storage_keeps_its_state_in_float32(dtype, assert_close):
     expected = reference.ligru_recurrence(**converted(inputs, torch.float64))
     assert (h.dtype, last.dtype, grad_u.dtype) == (dtype, torch.float32, dtype)
     assert_close(h, expected[0])
-    torch.testing.assert_close(last.double(), expected[1], rtol=1e-4, atol=1e-5)
+    if multiplies_in_bfloat16(dtype):
+        assert not torch.equal(last, last.to(dtype).float())
+        torch.testing.assert_close(last.double(), expected[1], rtol=1e-2, atol=1e-3)
+    else:
+        torch.testing.assert_close(last.double(), expected[1], rtol=1e-4, atol=1e-5)
+
+
+def multiplies_in_bfloat16(dtype: torch.dtype) -> bool:
+    """Whether the kernel for this dtype rounds the terms of its products, on this processor."""
+    if (
+        dtype != torch.bfloat16
+        or operator.choose(Inputs(torch.zeros(2, 1, 2, D), torch.zeros(2 * D, D))) != "kernels"
+    ):
+        return False
+    from sru_kernels import cpu
+
+    return str(cpu.instruction_set()) == "avx512_bf16"
 
 
 def test_each_backend_runs_its_own(implementation):
