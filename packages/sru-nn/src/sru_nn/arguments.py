@@ -42,14 +42,14 @@ def check_flags(who: str, **flags: Any) -> None:
 
 
 def check_choice(who: str, name: str, choice: Any, choices: tuple[str, ...]) -> None:
-    """Raise unless an argument is one of these words."""
+    """Raise unless an argument is one of `choices`."""
     if not isinstance(choice, str) or choice not in choices:
         raise ValueError(f"{who}: {name} must be one of {choices}, got {short(choice)}")
 
 
 def check_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> None:
     """Raise unless a value is a number of at least `at_least`."""
-    is_number = isinstance(value, (float, Real))  # on a line of its own: mypy knows no order of Real
+    is_number = isinstance(value, (float, Real))  # a separate line: mypy cannot compare a Real
     if not is_number:
         raise TypeError(f"{who}: {name} must be a number, got {short(value)} ({type(value).__name__})")
     if not value >= at_least:
@@ -90,7 +90,7 @@ def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) 
 
 
 def check_tensor(who: str, name: str, value: Any, hint: str = "") -> None:
-    """Raise unless a value is a tensor in ordinary memory."""
+    """Raise unless a value is a dense tensor, neither nested nor quantized."""
     if not isinstance(value, Tensor):
         got = "None" if value is None else f"a {type(value).__name__}"
         raise TypeError(f"{who}: {name} must be a tensor, got {got}{hint}")
@@ -103,7 +103,7 @@ def check_tensor(who: str, name: str, value: Any, hint: str = "") -> None:
 
 
 def check_floating(who: str, name: str, value: Any) -> None:
-    """Raise unless a value is a floating-point tensor in ordinary memory."""
+    """Raise unless a value is a dense floating-point tensor."""
     check_tensor(who, name, value)
     if not value.is_floating_point():
         raise TypeError(f"{who}: {name} must be a floating-point tensor, got {value.dtype}")
@@ -112,7 +112,9 @@ def check_floating(who: str, name: str, value: Any) -> None:
 def check_alike(
     who: str, name: str, tensor: Tensor, first: str, like: Tensor, dtypes: tuple[torch.dtype, ...] = ()
 ) -> None:
-    """Raise unless a tensor has the device of another one, and by default its dtype or that of its state.
+    """Raise unless a tensor is on the device of `like` and has one of the dtypes.
+
+    By default these are the dtype of `like` and its accumulation dtype.
 
     Raises:
         TypeError: The dtype does not fit.
@@ -144,7 +146,7 @@ def check_path(who: str, path: Any) -> str:
 def check_features(
     who: str, name: str, x: Any, letters: str, dims: tuple[int, ...], size: int, hint: str = ""
 ) -> None:
-    """Raise unless an input is a tensor with one of these numbers of dimensions and E features."""
+    """Raise unless an input is a tensor with an allowed number of dimensions and E features."""
     check_tensor(who, name, x)
     if x.dim() not in dims or x.shape[-1] != size:
         raise ValueError(
@@ -181,7 +183,7 @@ class Checker:
     def __init__(
         self, who: str, name: str, like: Any, letters: str, order: str, sizes: tuple[int, ...] = ()
     ) -> None:
-        """Raise unless a tensor has a storage dtype, four axes, and one of these sizes in the third."""
+        """Raise unless `like` has a storage dtype, four axes and, if given, one of `sizes` in the third."""
         self.who, self.first, self.like = who, name, like
         check_tensor(who, name, like)
         if like.dim() != 4 or (sizes and like.shape[2] not in sizes):
@@ -223,7 +225,7 @@ class Checker:
 def checked(home: str, function: _F, check: Callable[..., None] | None = None) -> _F:
     """Wrap a function of the module `home` so that it rejects arguments of undeclared types.
 
-    `check` may then look at the arguments, given by their names, but for `states`.
+    `check`, if given, is then called with all arguments except `states`, by keyword.
     """
     who, signature = function.__name__, inspect.signature(function)
     # Works whether or not annotations are evaluated.
@@ -263,9 +265,9 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
     Args:
         who: The class, for the message.
         input: The input.
-        parameters: The module that receives the input first, or one of its parameters, of which only the
-            device is compared. Without one, or with a quantized module that has no floating-point parameter,
-            any floating-point input is accepted.
+        parameters: The first module that receives the input; or a parameter, in which case only the device is
+            compared. If None, or a quantized module without floating-point parameters, any floating-point
+            input is accepted.
 
     Raises:
         TypeError: The dtype differs, outside autocast.

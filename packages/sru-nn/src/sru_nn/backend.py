@@ -113,7 +113,7 @@ def active(device: torch.device | str = "cpu") -> Backend:
 
     Raises:
         RuntimeError: The choice is `"kernels"` or `"triton"` and they cannot run there; the message says why.
-        ValueError: PyTorch knows no such device.
+        ValueError: `device` is not a valid device.
     """
     choice = _current()
     if not isinstance(device, torch.device):
@@ -165,7 +165,7 @@ def _warn(device: torch.device, candidates: tuple[Backend, ...]) -> None:
     if torch.compiler.is_compiling() or device in _warned:
         return
     _warned.add(device)
-    # On a CPU the reference is a choice: users who want the kernels there have installed them.
+    # On a CPU without the kernels the reference is deliberate: users who want the kernels install them.
     if not candidates or (device.type == "cpu" and not _installed["kernels"]):
         return
     reasons = " and ".join(str(_problem(name, device)) for name in candidates)

@@ -1,4 +1,4 @@
-"""Attributes that say what the layers of a module were made with: a new value would have no effect."""
+"""Attributes that the layers of a module were built from: a new value would have no effect."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 def refuse_change(module: nn.Module, fixed: frozenset[str], name: str, value: Any) -> None:
-    """Raise if an attribute of a module would get another value, as its `__setattr__` is about to do.
+    """Raise if a module's `__setattr__` is about to change the value of a fixed attribute.
 
-    A subclass may keep a module or a tensor of its own under any name. `num_layers` may become the number of
-    layers that the module has by now.
+    A subclass may store a module or a tensor of its own under any name. `num_layers` may be set to the
+    current number of layers.
 
     Args:
         module: The module.
@@ -20,7 +20,7 @@ def refuse_change(module: nn.Module, fixed: frozenset[str], name: str, value: An
         value: The new value.
 
     Raises:
-        AttributeError: Nothing would come of the new value.
+        AttributeError: The new value would have no effect.
     """
     if name not in fixed or name not in vars(module) or isinstance(value, (nn.Module, Tensor)):
         return

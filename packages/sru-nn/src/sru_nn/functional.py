@@ -44,7 +44,7 @@ def sru_recurrence(
     padded position c_t = c_{t-1} and h_t = 0, and no gradient reaches the inputs of that position.
 
     T is time, B batch, K the number of gates, D the hidden size per direction and N the number of directions
-    (2 if `bidirectional`, whose second half of the columns runs from the last step to the first).
+    (2 if `bidirectional`; the second half of the columns then runs from the last step to the first).
 
     Args:
         u: `(T, B, K, N·D)`, the pre-activations `u_c, u_f, u_r` (K = 3) and `u_x` (K = 4). float32,
@@ -74,7 +74,7 @@ def sru_recurrence(
     Returns:
         `h`: `(T, B, N·D)`, the outputs in the storage dtype.
         `c`: `(B, N·D)`, the state after the last step, in the accumulation dtype: float64 for float64
-        storage, float32 for every other.
+        storage, float32 otherwise.
 
     Raises:
         ValueError: A shape, a device or the combination of options is wrong.
@@ -88,8 +88,8 @@ def sru_recurrence(
     differentiation, `torch.func` transforms and higher derivatives use the reference instead, whose graph
     holds every step; a compiled graph supports only first derivatives.
 
-    Non-finite values affect only their column of their sequence, from their step on. An infinite u_f or u_r
-    opens or closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of them is
+    Non-finite values affect only their own column and sequence, from their step on. An infinite u_f or u_r
+    opens or closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of the two is
     unspecified, because 0·∞ depends on how a gate rounds.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
@@ -123,7 +123,7 @@ def gated_linear_recurrence(
     a sequence begins, S_{t-1} is `s_reset`, and no gradient reaches earlier positions. A reset at a padded
     position is ignored.
 
-    T is time, B batch, H the number of heads, K the size of a head's queries and keys and V that of its
+    T is time, B batch, H the number of heads, K the size of a head's queries and keys, and V the size of its
     values.
 
     Args:
@@ -143,20 +143,20 @@ def gated_linear_recurrence(
     Returns:
         `o`: `(T, B, H, V)`, the outputs in the storage dtype.
         `s`: `(B, H, K, V)`, the state after the last step, in the accumulation dtype: float64 for float64
-        storage, float32 for every other.
+        storage, float32 otherwise.
 
     Raises:
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
     On a CPU it runs step by step in the kernels of `sru-kernels` where they can be used (see
-    `sru_nn.backend`). Everywhere else it processes chunks of 32 steps as matrix products, in Triton on a GPU,
-    whose float32 products follow `torch.set_float32_matmul_precision`, or in plain PyTorch, where values that
-    decay within a chunk below 1e-19 of a query, a key or a state (1e-154 in float64) are taken as zero. All
-    are accurate for gates of any size. Forward-mode differentiation, `torch.func` transforms and second
-    derivatives use the reference, step by step.
+    `sru_nn.backend`). Everywhere else it processes chunks of 32 steps as matrix products: in Triton on a GPU,
+    with float32 products that follow `torch.set_float32_matmul_precision`, or in plain PyTorch, where values
+    that decay within a chunk below 1e-19 of a query, a key or a state (1e-154 in float64) are taken as zero.
+    All of these are accurate for gates of any size. Forward-mode differentiation, `torch.func` transforms and
+    second derivatives use the reference, step by step.
 
-    Non-finite values affect only their head of their sequence; in chunks they may also affect earlier steps.
+    Non-finite values affect only their own head and sequence; in chunks they may also affect earlier steps.
 
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
@@ -201,7 +201,7 @@ def mingru_recurrence(
     Returns:
         `h`: `(T, B, D)`, the states after each step in the storage dtype.
         `h_last`: `(B, D)`, the state after the last step, in the accumulation dtype: float64 for float64
-        storage, float32 for every other.
+        storage, float32 otherwise.
 
     Raises:
         ValueError: A shape or a device is wrong.
@@ -211,8 +211,8 @@ def mingru_recurrence(
     should be fastest. `torch.func` transforms and second derivatives of the kernels use the loop; a compiled
     graph supports only first derivatives.
 
-    Non-finite values affect only their column of their sequence, from their step on: the state is infinite or
-    NaN, and which of them is unspecified. An infinite u_z opens or closes its gate.
+    Non-finite values affect only their own column and sequence, from their step on: the state is infinite or
+    NaN, and which of the two is unspecified. An infinite u_z opens or closes its gate.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
@@ -250,14 +250,14 @@ def ligru_recurrence(
 
     Args:
         u: `(T, B, 2, D)`, the pre-activations `u_h, u_z`. float32, float64, float16 or bfloat16; this is the
-            storage dtype. All other tensors but masks are in that or in the accumulation dtype.
+            storage dtype. All other tensors except masks are in this dtype or in the accumulation dtype.
         weight: `(2·D, D)`, the matrix U, U_h before U_z; rounded to the storage dtype.
         h0: `(B, N·D)`, the state before the first step; zeros if None.
         bidirectional: Whether there is a second direction (N = 2).
         activation: The function g: `"relu"`, `"tanh"`, `"sin"` or `"leaky_relu"`.
         norm_eps: The ε of the layer norm over the 2·D elements of U h; None for no norm.
         norm_weight: `(2·D,)`, the weight of the norm; ones if None.
-        norm_bias: `(2·D,)`, its bias; zeros if None.
+        norm_bias: `(2·D,)`, the bias of the norm; zeros if None.
         mask_h: `(B, N·D)`, the dropout mask m of the candidates, already divided by the keep probability.
         mask_pad: `(T, B)` bool, True where a position is padding.
         reset: `(T, B)` bool, True where a sequence begins; ignored at padding.
@@ -268,17 +268,17 @@ def ligru_recurrence(
     Returns:
         `h`: `(T, B, N·D)`, the states after each step in the storage dtype.
         `h_last`: `(B, N·D)`, the state after the last step, in the accumulation dtype: float64 for float64
-        storage, float32 for every other.
+        storage, float32 otherwise.
 
     Raises:
         ValueError: A shape, a device or the combination of options is wrong.
         TypeError: A dtype is wrong.
 
-    Products are in the accumulation dtype, also under autocast. It runs in the kernels of `sru-kernels` where
+    Products are in the accumulation dtype, even under autocast. It runs in the kernels of `sru-kernels` where
     they can be used (see `sru_nn.backend`), otherwise in plain PyTorch. `torch.func` transforms, a `mask_h`
     with a gradient and second derivatives use the reference; a compiled graph supports only first
-    derivatives. Non-finite values affect only their sequence, from their step on; the next step multiplies by
-    them, and which states are then infinite, NaN or finite is unspecified.
+    derivatives. Non-finite values affect only their own sequence, from their step on. The next step
+    multiplies by them, and it is unspecified which states are then infinite, NaN or finite.
 
     Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", 2018 (arXiv:1803.10225);
     Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic Speech

@@ -1,10 +1,10 @@
 """The matrix product of a projection, with the machine's fastest GEMM.
 
 On x86, PyTorch multiplies float32 matrices with MKL, which is slow on processors not made by Intel. oneDNN,
-which PyTorch also includes, is fast there, except for a few rows, for which the fastest of several calls is
-used. The environment variable `SRU_NN_GEMM` selects `onednn` for this, `torch` for plain `F.linear`, or
-`auto` (the default): `onednn` on x86-64 processors of other vendors if this PyTorch has MKL. The choice
-changes results only within float32 rounding.
+which PyTorch also includes, is fast there except for products of few rows, which use the fastest of several
+calls. The environment variable `SRU_NN_GEMM` selects this (`onednn`), plain `F.linear` (`torch`) or `auto`
+(the default): `onednn` on x86-64 processors of other vendors if this PyTorch has MKL. The choice changes
+results only within float32 rounding.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sru_nn.watched import is_watched
 VARIABLE = "SRU_NN_GEMM"
 
 
-# Where another call is faster than oneDNN's for the whole product, according to `benchmarks/bench_floor.py`:
-# a decoding step or a piece of a stream has few rows.
+# Limits up to which another call is faster than oneDNN's for the whole product, according to
+# `benchmarks/bench_floor.py`. A decoding step or a chunk of a stream has few rows.
 _FEW_ROWS = 32
 _VERY_FEW_ROWS = 4
 _SMALL_WEIGHT = 1 << 20
@@ -81,8 +81,8 @@ def weight_gradient(
         product: The product of two matrices; `multiply` has no gradient of its own.
     """
     left, right = grad.t(), x.t()
-    # oneDNN copies the first matrix, which is transposed. Make that the smaller one, unless bringing the
-    # result, which then is transposed, into the weight's layout costs more.
+    # oneDNN copies the first matrix, which is transposed. Make that the smaller one, unless transposing the
+    # result back to the weight's layout costs more.
     (outputs, rows), inputs = left.shape, len(right)
     if (outputs - inputs) * rows > outputs * inputs:
         return product(right, left).t()
@@ -171,7 +171,7 @@ def _multiply(x: Tensor, weight: Tensor) -> Tensor:
         return _onednn(x, weight)
     if rows <= _VERY_FEW_ROWS and is_small:
         return nn.functional.linear(x, weight)
-    # oneDNN copies its second matrix before it multiplies. Here that is best the input, not the weight.
+    # oneDNN copies its second matrix before it multiplies, so make that the input, not the weight.
     flat = x.reshape(rows, -1)
     product = torch.mm(weight, flat.t()) if rows <= _VERY_FEW_ROWS else _onednn(weight, flat)
     return product.t().contiguous().view(*x.shape[:-1], -1)

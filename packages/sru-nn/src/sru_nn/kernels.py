@@ -1,4 +1,4 @@
-"""Calls of the kernels: tensors become addresses, and a stream or a number of threads goes with them."""
+"""Kernel calls: tensors are passed as addresses, along with a stream or a number of threads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 
 def current_device(like: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Return a block in which the device of a tensor is the current one, where Triton starts its kernels."""
-    if like.is_cpu:  # in its interpreter
+    """Return a context in which a tensor's device is the current one, on which Triton launches kernels."""
+    if like.is_cpu:  # in Triton's interpreter
         return contextlib.nullcontext()
     return torch.get_device_module(like.device).device(like.device)  # type: ignore[no-any-return]
 
@@ -21,10 +21,10 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     """Run a kernel on the threads of a CPU, or in the current stream of a CUDA device.
 
     Args:
-        name: The kernel, as `sru_kernels.cpu` and `sru_kernels.cuda` call it.
+        name: The name of the kernel in `sru_kernels.cpu` and `sru_kernels.cuda`.
         like: A tensor on the device.
-        *fields: The arguments, in order: tensors (None for one left out), a dtype, the name of an activation,
-            and numbers, addresses among them. A tensor the kernel writes to is contiguous.
+        *fields: The arguments, in order: tensors (None to omit one), a dtype, the name of an activation, and
+            numbers, including addresses. Tensors that the kernel writes to are contiguous.
     """
     package, constants = kernels()
     held, values = [], []
@@ -34,7 +34,7 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
         elif isinstance(field, Tensor):
             if not field.is_contiguous():
                 field = field.contiguous()
-                held.append(field)  # the kernel only sees its address
+                held.append(field)  # the kernel only receives its address
             values.append(field.data_ptr())
         else:
             values.append(constants.get(field, field))
@@ -48,7 +48,7 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
 
 @functools.cache
 def kernels() -> tuple[Any, dict[Any, Any]]:
-    """Return the package, and what it takes for a dtype or the name of an activation."""
+    """Return the package, and its constants for dtypes and the names of activations."""
     import sru_kernels
 
     dtypes = {getattr(torch, name): member for name, member in sru_kernels.DType.__members__.items()}

@@ -33,8 +33,8 @@ def linear_scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
 def scan(a: Tensor, b: Tensor) -> Tensor:
     """Compute `linear_scan` of real tensors, without a gradient.
 
-    Chunks are scanned for the product of their factors and their last value. These form a recurrence over the
-    chunks, solved in the same way. Then the chunks are scanned again, each from the value before it.
+    First, each chunk is scanned for the product of its factors and its last value. These form a recurrence
+    over the chunks, solved in the same way. Then each chunk is scanned again from the value before it.
     """
     chunks = b.shape[0] // _RADIX
     y = torch.empty_like(b, memory_format=torch.contiguous_format)
@@ -84,7 +84,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]
 
 
 def shifted(tensor: Tensor, backwards: bool) -> Tensor:
-    """Move a tensor by one step of time: each step gets the one before it or, `backwards`, the one after."""
+    """Shift a tensor by one time step: each step gets the previous one or, with `backwards`, the next."""
     edge = torch.zeros_like(tensor[:1])
     return torch.cat([tensor[1:], edge] if backwards else [edge, tensor[:-1]])
 

@@ -1,4 +1,4 @@
-"""The registration of operators of `torch.library`, and when a call has to go through one."""
+"""Register operators of `torch.library`, and determine when a call must go through one."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ def is_recorded() -> bool:
 
 
 def is_one(size: Any) -> bool:
-    """Return whether a size is one whenever what is recorded runs, not only in the example."""
+    """Return whether a size is one in every run of a recorded graph, not only in the example."""
     return type(size) is int and size == 1
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Return whether the memory of these tensors holds their values and nothing watches what is done to them.
+    """Return whether these tensors hold their values in memory and operations on them are not observed.
 
-    False for tensor subclasses (fake, quantized, distributed), where `is_recorded`, in a transform of
-    `torch.func`, forward-mode differentiation or a batch of gradients (`is_grads_batched`); and for tensors
-    that PyTorch negates or zeroes lazily, such as the imaginary part of a conjugate, which the dispatcher
-    resolves.
+    False for tensor subclasses (fake, quantized, distributed); if `is_recorded`; in a `torch.func` transform,
+    forward-mode differentiation or a batch of gradients (`is_grads_batched`); and for tensors that PyTorch
+    negates or zeroes lazily, such as the imaginary part of a conjugate, which the dispatcher resolves.
     """
     if is_recorded() or is_transformed():
         return False
@@ -56,15 +55,15 @@ def is_plain(*tensors: Tensor | None) -> bool:
 def is_transformed() -> bool:
     """Return whether a transform of `torch.func` or forward-mode differentiation is active.
 
-    An operator with a derivative of its own has one in reverse only, and PyTorch can neither batch nor
-    transform it: forward-mode differentiation would take its result for a constant.
+    An operator with its own derivative supports only reverse mode, and PyTorch can neither batch nor
+    transform it: forward-mode differentiation would treat its result as a constant.
     """
     if torch.autograd.forward_ad._current_level >= 0:
         return True
-    # An older compiler cannot trace the question, nor the gradient of torch.func; vmap it can.
+    # An older compiler can trace neither this check nor the gradient of torch.func, only vmap.
     if not TORCH_2_13 and torch.compiler.is_dynamo_compiling():
         return False
-    # Not "is not None", which the compiler takes for true.
+    # Not "is not None", which the compiler evaluates to True.
     return isinstance(torch._C._functorch.peek_interpreter_stack(), torch._C._functorch.CInterpreter)
 
 
@@ -85,10 +84,10 @@ def define(
         schema: The arguments and results.
         run: Computes the results.
         results: Returns empty tensors with the shapes, dtypes and devices of the results.
-        differentiate: The `backward` of its gradient; None without one.
+        differentiate: The `backward` of its gradient; None for no gradient.
         save: The `setup_context` of its gradient.
         device: The type of device that `run` is for, "default" for any.
-        count_flops: Returns how many floating-point operations it takes, from its arguments; None for none.
+        count_flops: Returns the number of floating-point operations from its arguments; None for none.
     """
     qualified = f"sru_nn::{name}"
     torch.library.define(qualified, schema)
@@ -110,10 +109,10 @@ def define(
 
 
 def _let_inductor_call(operator: Any) -> None:
-    """Have PyTorch's compiler call an operator, whatever `sru_nn.export` says of it to other programs.
+    """Make PyTorch's compiler call an operator, although `sru_nn.export` registers a decomposition of it.
 
-    By itself it does the same, but where the environment variable CI is set, as it is on most services that
-    run tests, it takes the entry in PyTorch's table of decompositions for a mistake of its own and raises.
+    The compiler does so by default. But if the environment variable CI is set, as on most test services, it
+    treats the entry in PyTorch's table of decompositions as a bug of its own and raises.
     """
     lowering = sys.modules.get("torch._inductor.lowering")
     if lowering is not None and operator not in lowering.lowerings:

@@ -1,7 +1,7 @@
 """Where sequences begin and end: marks, offsets and the layouts of several sequences in one tensor.
 
-A row of a batch may hold several sequences, one after another: its pieces, which begin at resets. Sequences
-of different lengths may also be concatenated without a batch; `cu_seqlens` then holds their ends.
+A row of a batch may hold several sequences, one after another, called its pieces, which begin at resets.
+Sequences of different lengths may also be concatenated without a batch; `cu_seqlens` then holds their ends.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor
 from sru_nn.operators import define, is_transformed
 
 PAD, FIRST, SECOND = 1, 2, 4
-"""The bits of `marks`: a padded position; one where the first or the second direction restarts."""
+"""The bits of `marks`: padding, a restart of the first direction, a restart of the second direction."""
 
 
 def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) -> Tensor | None:
     """Mark each position that is padding or where a direction restarts.
 
-    The first direction restarts at a reset. The second comes from the other side and restarts at the position
-    before one, the last real position of its piece. A reset at a padded position is ignored.
+    The first direction restarts at a reset. The second runs backwards and restarts at the last real position
+    of a piece, before the next reset. A reset at a padded position is ignored.
 
     Args:
         mask_pad: `(T, B)` bool, True at padding; or None.
@@ -29,7 +29,7 @@ def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) ->
         bidirectional: Whether there is a second direction.
 
     Returns:
-        `(T, B)` uint8, the sum of `PAD`, `FIRST` and `SECOND` where they apply; None without arguments.
+        `(T, B)` uint8, the sum of `PAD`, `FIRST` and `SECOND` where they apply; None if both masks are None.
     """
     if reset is None:
         return None if mask_pad is None else mask_pad.to(torch.uint8)
@@ -40,8 +40,8 @@ def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) ->
 
 
 def _is_followed_by_reset(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
-    """Return whether the next real position is a reset; at padding anything."""
-    # Not an edge next to x[1:]: a graph would ask whether T - 1 is one.
+    """Return whether the next real position is a reset; arbitrary at padding."""
+    # Not reset[1:] and an edge, for which a graph would check whether T - 1 is one.
     if mask_pad is None:
         return torch.cat([reset, torch.zeros_like(reset[:1])])[1:]
     length = reset.shape[0]
@@ -94,7 +94,7 @@ def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: boo
 
     Args:
         states: `(total, 1, ...)`, the states after each position.
-        initial: `(S, ...)`, the states before the sequences, which are also the last ones of empty sequences.
+        initial: `(S, ...)`, the states before the sequences, which are also those after empty sequences.
         cu_seqlens: `(S + 1,)`.
         second: Whether the states are of the second direction, which ends at the first position.
 
@@ -108,12 +108,12 @@ def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: boo
 
 
 def pad_out(cu_seqlens: Tensor, *tensors: Tensor, length: int | None = None) -> tuple[list[Tensor], Tensor]:
-    """Convert concatenated sequences to a batch.
+    """Convert concatenated sequences to a padded batch.
 
     Args:
         cu_seqlens: `(S + 1,)`.
         *tensors: `(total, 1, ...)` each.
-        length: T, the length of the longest sequence, which a graph must be told.
+        length: T, the length of the longest sequence; required in a graph.
 
     Returns:
         The tensors `(T, S, ...)`, zero at padding; and `mask_pad` `(T, S)`, True there.
@@ -133,13 +133,13 @@ def pad_out(cu_seqlens: Tensor, *tensors: Tensor, length: int | None = None) -> 
 
 
 def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor, total: int | None = None) -> Tensor:
-    """Undo `pad_out`: convert `(T, S, ...)` to `(total, 1, ...)`; a graph must be told `total`."""
+    """Undo `pad_out`: convert `(T, S, ...)` to `(total, 1, ...)`; a graph requires `total`."""
     total = int(cu_seqlens[-1]) if total is None else total
     return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens, total)).unsqueeze(1)
 
 
 def longest_first(cu_seqlens: Tensor) -> Tensor:
-    """Return `(S,)` int64, the numbers of the sequences, the longest first."""
+    """Return `(S,)` int64, the indices of the sequences, longest first."""
     return cu_seqlens.diff().argsort(descending=True)
 
 
@@ -150,8 +150,8 @@ COLUMNS_AT_ONCE = 512
 def launch_order(cu_seqlens: Tensor, columns: int) -> Tensor | None:
     """Return the order in which a GPU starts sequences of this many columns, without synchronising.
 
-    A long sequence that starts last would run alone at the end. None on a CPU, whose kernels do the ordering,
-    and if all start at once.
+    A long sequence that starts last would run alone at the end. None on a CPU, whose kernels order the
+    sequences themselves, or if all start at once.
     """
     if not cu_seqlens.is_cuda:
         return None
@@ -161,7 +161,7 @@ def launch_order(cu_seqlens: Tensor, columns: int) -> Tensor | None:
 
 
 def _places(cu_seqlens: Tensor, total: int) -> Tensor:
-    """Return where in the flattened batch `(T·S,)` each position lies."""
+    """Return the index of each position in the flattened batch `(T·S,)`."""
     numbers = sequence_numbers(cu_seqlens, total)
     steps = torch.arange(total, device=cu_seqlens.device) - cu_seqlens[numbers]
     return steps * (cu_seqlens.shape[0] - 1) + numbers
@@ -178,11 +178,11 @@ def packed_layout(
         batch_sizes: As in the `PackedSequence`, on the CPU.
         total: The number of positions, the sum of `batch_sizes`.
         device: The device of the data.
-        sorted_indices: As in the `PackedSequence`; None if the sequences were sorted.
+        sorted_indices: As in the `PackedSequence`; None if the sequences were already sorted.
 
     Returns:
-        `cu_seqlens`: `(S + 1,)` int64, of the sequences in their order before they were sorted.
-        `to` and `back`: `(total,)` int64, permutations of which one is the inverse of the other.
+        `cu_seqlens`: `(S + 1,)` int64, of the sequences in their order before sorting.
+        `to` and `back`: `(total,)` int64, permutations that are inverse to each other.
     """
     return torch.ops.sru_nn.packed_layout(batch_sizes, total, device, sorted_indices)  # type: ignore[no-any-return]
 

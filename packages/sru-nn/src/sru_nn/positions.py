@@ -20,15 +20,15 @@ class Positions(NamedTuple):
     reset: Tensor | None = None
     """`(T, B)` bool, True where a sequence begins; ignored at padding."""
     cu_seqlens: Tensor | None = None
-    """`(S + 1,)` int64: S sequences are concatenated. T is their total length, B is 1, and states have S."""
+    """`(S + 1,)` int64: S sequences are concatenated. T is their total length, B is 1, states have S rows."""
 
     def options(self) -> dict[str, Tensor]:
-        """Return those of `reset` and `cu_seqlens` that are not None, as keyword arguments."""
+        """Return `reset` and `cu_seqlens`, unless None, as keyword arguments."""
         options: dict[str, Any] = {"reset": self.reset, "cu_seqlens": self.cu_seqlens}
         return {name: tensor for name, tensor in options.items() if tensor is not None}
 
     def sequences(self, x: Tensor) -> int:
-        """Return how many states belong to an input `(T, B, ...)`: B or S."""
+        """Return the number of states for an input `(T, B, ...)`: B or S."""
         return x.shape[1] if self.cu_seqlens is None else self.cu_seqlens.shape[0] - 1
 
 
@@ -80,10 +80,10 @@ def check_cu_seqlens(who: str, cu_seqlens: Any, like: Tensor) -> None:
 
 
 def check_ends(who: str, cu_seqlens: Tensor | None, total: int) -> None:
-    """Raise unless the values of `cu_seqlens` divide `total` positions into sequences; None has none.
+    """Raise unless the values of `cu_seqlens` divide `total` positions into sequences; None is accepted.
 
-    They are checked only on the CPU, because reading them makes a GPU wait, and only once, in the user's
-    call: layers run by a stack, and recurrences run by a layer, trust them.
+    They are checked only on the CPU, because reading them would synchronise a GPU, and only once, in the
+    user's call: layers run by a stack, and recurrences run by a layer, do not check them again.
     """
     if cu_seqlens is None or not (cu_seqlens.is_cpu and is_plain(cu_seqlens)):
         return
@@ -140,14 +140,14 @@ def check_pieces(
 
 
 def restart(state: Any, reset: Tensor, initial: Any = None, axis: int = 1) -> Any:
-    """Return the state with that of a new sequence where `reset` is True.
+    """Return the state, reset to that of a new sequence where `reset` is True.
 
     Args:
-        state: Nested tuples of tensors, each with the batch as the axis `axis`; None stays None.
+        state: Nested tuples of tensors, each with the batch along `axis`; None stays None.
         reset: `(B,)` bool.
         initial: The initial state of a sequence, without the batch axis, nested in the same way; None for
             zeros.
-        axis: Which axis is the batch.
+        axis: The batch axis.
     """
     if isinstance(state, (tuple, list)):
         starts = [None] * len(state) if initial is None else initial

@@ -2,7 +2,7 @@
 
 A decoding step of one sequence spends nearly all its time reading the weights of the projections, so smaller
 weights make it faster. `quantize_weights_` stores the weights in 8 or 4 bits and changes nothing else; the
-kernels of `sru-kernels` multiply 8 bits by float32 as they read them. For int8 arithmetic over whole
+kernels of `sru-kernels` multiply 8-bit weights by float32 as they read them. For int8 arithmetic over whole
 sequences use `torchao.quantization.quantize_` with its `Int8DynamicActivationInt8WeightConfig`, which finds
 the projections itself.
 """
@@ -177,7 +177,7 @@ def quantize_weights_(
 
     Raises:
         ValueError: `bits` is neither 4 nor 8, there is nothing to replace, or sizes do not fit 4 bits.
-        TypeError: An argument is of another type.
+        TypeError: An argument has the wrong type.
     """
     check_module("quantize_weights_", model)
     check_sizes("quantize_weights_", bits=bits)

@@ -1,8 +1,8 @@
 """A recurrence as two operators of `torch.library`, and its autograd.
 
-Autograd, `torch.compile` and `torch.export` see one call each way on any device, with or without kernels. An
+Autograd, `torch.compile` and `torch.export` see one call per pass on any device, with or without kernels. An
 operator chooses its backend when it runs. In eager mode the same code is called directly: the dispatcher
-takes half a millisecond for both ways, as long as many a decoding step or training step of a small model.
+takes half a millisecond for both passes, as long as many decoding or training steps of small models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sru_nn.operators import define, is_plain
 
 
 class Passes(NamedTuple):
-    """What runs the two operators of a recurrence.
+    """An implementation of the two operators of a recurrence.
 
     forward(inputs, save) returns the outputs, the last state and the states, which may be None unless `save`.
     backward(inputs, states, grad of outputs, grad of last state) returns the gradients of the first inputs.
@@ -44,22 +44,22 @@ class Recurrence:
         NAME_forward(*inputs, save) -> outputs, last state, states
         NAME_backward(*inputs, states, grad of outputs, grad of last state) -> gradients of the first inputs
 
-    The states are what the backward pass needs beside the inputs, the same with every backend; empty unless
-    `save`.
+    The states are what the backward pass needs besides the inputs. They are the same for every backend, and
+    empty unless `save`.
 
     Args:
         name: The name.
         inputs: A named tuple for the inputs, tensors first.
         schemas: The arguments and results of both. The backward pass may leave out the last inputs.
         kernels: Runs them on the kernels.
-        triton: Runs them in Triton; None where it cannot, and `choose` never returns it.
+        triton: Runs them in Triton; None if it cannot, in which case `choose` never returns it.
         plain: Runs them in plain PyTorch.
-        results: Returns their results, empty.
+        results: Returns their results, uninitialised.
         choose: Returns the backend for these inputs.
         count_flops: Returns how many floating-point operations the equations take; backward takes twice as
             many.
-        differentiate_twice: As `backward` but without the states: gradients that can be differentiated. A
-            compiled graph, which would unroll them, has first derivatives only.
+        differentiate_twice: Like `backward`, but takes no states and returns gradients that can be
+            differentiated. A compiled graph, which would unroll the steps, supports only first derivatives.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Recurrence:
         return profiled(f"{self.name}_{way}", getattr(self.passes[chosen], way), *args)  # type: ignore[no-any-return]
 
     def _check_trace(self) -> None:
-        """Raise in PyTorch's older exporter of ONNX, which would find no translation of the operator."""
+        """Raise in PyTorch's older ONNX exporter, which cannot translate the operator."""
         if torch.onnx.is_in_onnx_export():
             raise RuntimeError(
                 f"sru_nn::{self.name}_forward: ONNX has no such operator, and torch.jit.trace cannot export "
@@ -140,10 +140,10 @@ class Recurrence:
             )
 
     def save(self, ctx: Any, chosen: backend.Backend, inputs: Sequence[Any], states: Tensor | None) -> None:
-        """Keep what the gradients need, and the backend, as another thread may compute them."""
+        """Save what the gradients need, and the backend, because another thread may compute the gradients."""
         ctx.save_for_backward(*inputs[: self.tensors], states)
         ctx.constants, ctx.chosen = inputs[self.tensors :], chosen
-        # A result that is not used has no gradient, rather than zeros as large as itself.
+        # An unused result has no gradient, rather than zeros of its own size.
         ctx.set_materialize_grads(False)
 
     def gradients(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -155,7 +155,7 @@ class Recurrence:
             found = self.run("backward", ctx.chosen, inputs, states, *grads)
         elif torch.is_grad_enabled() and not torch.compiler.is_compiling():
             found = self.differentiate_twice(inputs, *grads)
-        else:  # the operator, which also says that there is no second derivative
+        else:  # the operator, which also raises an error for a second derivative
             with backend.using(ctx.chosen):
                 run = getattr(torch.ops.sru_nn, f"{self.name}_backward")
                 found = run(*inputs[: self.backward_inputs], states, *grads)
@@ -215,7 +215,7 @@ def profiled(name: str, run: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 def by_reference(reference: Callable[[Any], tuple[Tensor, Tensor]]) -> Callable[..., Any]:
     """Return the `differentiate_twice` of a recurrence: gradients of the reference, which have gradients too.
 
-    They take another forward pass, whose graph keeps what every step computes until it is differentiated.
+    They take another forward pass, whose graph keeps the results of every step until it is differentiated.
 
     Args:
         reference: Maps the named tuple of inputs to the outputs and the last state.

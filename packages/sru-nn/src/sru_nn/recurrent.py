@@ -66,7 +66,7 @@ class Recurrent(nn.Module):
         return None
 
     def _restart(self, state: Any, reset: Tensor) -> Any:
-        """Return the state with that of a new sequence where `reset` `(B,)` is True."""
+        """Return the state, reset to that of a new sequence where `reset` `(B,)` is True."""
         return restart(state, reset, self._initial())
 
     def _first(self) -> nn.Module | None:
@@ -138,7 +138,7 @@ class Recurrent(nn.Module):
         return swap(h) if turned else h, state
 
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
-        """Apply the resets of a single step to the state; with two directions only the first restarts."""
+        """Apply the resets of a single step to the state; not if bidirectional: only the first restarts."""
         if where.reset is None or self.bidirectional or not is_one(x.shape[0]):
             return state, where
         reset = where.reset if where.mask_pad is None else where.reset & ~where.mask_pad
@@ -167,7 +167,7 @@ class Recurrent(nn.Module):
     def _forward_packed(
         self, packed: PackedSequence, state: Any, **options: Any
     ) -> tuple[PackedSequence, Any]:
-        """Run packed sequences, concatenated in the order that they had before they were sorted."""
+        """Run packed sequences, concatenated in their order before sorting."""
         who = type(self).__name__
         data, batch_sizes, order, back = packed
         check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
@@ -227,7 +227,7 @@ class Recurrent(nn.Module):
 
 
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
-    """Raise unless the module can run step by step and x has one of these numbers of dimensions."""
+    """Raise unless the module can run step by step and x has an allowed number of dimensions."""
     if module.bidirectional:
         raise ValueError(
             f"{type(module).__name__}.step needs one direction, because a second one starts at the last "
@@ -239,7 +239,7 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
 
 
 def _counted(state: Any, sequences: int) -> int:
-    """Return the number of sequences of a state, for a graph that learns it only at run time."""
+    """Return the number of sequences of a state, for a graph in which it is known only at run time."""
     if isinstance(state, (tuple, list)):
         counts = [_counted(part, sequences) for part in state if part is not None]
         return counts[0] if counts else sequences
@@ -265,7 +265,7 @@ def without_padding(x: Tensor, mask_pad: Tensor | None) -> Tensor:
 
 
 def swap(x: Tensor) -> Tensor:
-    """Swap time and batch; in a graph with dynamic sizes as a copy, or a product would fix a size of one."""
+    """Swap time and batch; as a copy if sizes are dynamic, because a product would fix a size of one."""
     x = x.transpose(0, 1)
     is_for_any = not all(type(size) is int for size in x.shape[:2])
     return x.clone(memory_format=torch.contiguous_format) if is_for_any else x

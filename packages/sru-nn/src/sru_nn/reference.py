@@ -50,7 +50,7 @@ def _with_ends(name: str, check: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-# The cells call their own functions, which trust their arguments.
+# The cells call their own functions, which do not check their arguments.
 _functions = [function for function in map(globals().get, __all__) if isinstance(function, FunctionType)]
 _checks: dict[str, Callable[..., None]] = {
     "sru_recurrence": _with_ends("sru_recurrence", _sru.check_arguments),

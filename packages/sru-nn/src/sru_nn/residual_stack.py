@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
         """Return y `(T, B, ...)` and the state after the last step."""
 
     def _at_resets(self, u: Tensor, where: Positions) -> Tensor | None:
-        """Return the learned initial state of pieces; None if there is no such state, or no piece."""
+        """Return the learned initial state of pieces; None if there is no such state or no reset."""
         return None if where.reset is None else learned(self.initial_state, u)
 
     def reset_parameters(self) -> None:
@@ -144,10 +144,10 @@ class ResidualStack(Stack):
         Args:
             x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)` or
                 `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
-            state: The states before the first step, in the shape of the class; without B for a single
+            state: The states before the first step, in the shape given by the class; without B for a single
                 sequence; the learned ones, or zeros, if None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. The state passes it unchanged and its output is zero.
+                position is padding. Padding does not change the state, and its output is zero.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
                 crosses this point. A reset at padding is ignored.
             cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences without padding,
@@ -155,7 +155,7 @@ class ResidualStack(Stack):
                 The values are checked on the CPU only.
 
         Returns:
-            `h`: The outputs of the last layer, in the form of `x` with D features.
+            `h`: The outputs of the last layer, with the layout of `x` and D features.
             `state`: The states after the last step; float32, or float64 for float64 input.
 
         Raises:

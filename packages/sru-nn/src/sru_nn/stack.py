@@ -21,7 +21,7 @@ class Stack(Recurrent):
     """Layers that each take the output of the previous one; a subclass builds and runs them."""
 
     input_to_hidden: nn.Linear | None
-    # What the layers are made with.
+    # Attributes that determine the layers.
     _fixed = frozenset({"hidden_size", "num_layers", "bidirectional", "num_directions", "output_size"})
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Detect what must see the call of a module: hooks, a replaced `forward`, a trace."""
+"""Detect modules whose call must not be bypassed, because of hooks, a replaced `forward` or a trace."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _may_alter(hooks: dict[int, Any]) -> bool:
 
 
 def _home(kind: type[nn.Module]) -> str:
-    """Return the name of the module that defines `forward`, even if functools.wraps gives another."""
+    """Return the name of the module that defines `forward`, even if functools.wraps sets another."""
     return getattr(kind.forward, "__globals__", {}).get("__name__", "")  # type: ignore[no-any-return]
 
 

@@ -90,7 +90,7 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
     Args:
         stack: The arguments of this stack by name.
         state_dict: The entries.
-        prefix: What the names of this stack begin with.
+        prefix: The prefix of this stack's names.
     """
     pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d{1,9})\.")
     layers = {int(match[1]) for name in state_dict if (match := pattern.match(name))}
@@ -122,10 +122,10 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     Args:
         cell: The arguments of this cell by name; `custom_m` is the name of its class.
         state_dict: The entries.
-        prefix: What the names of this cell begin with.
+        prefix: The prefix of this cell's names.
 
     Raises:
-        RuntimeError: Names the first argument that differs, and both values.
+        RuntimeError: An argument differs; the message names the first one and both values.
     """
     told = describe_cell(state_dict, prefix)
     if not told:
@@ -178,7 +178,7 @@ def refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | 
     """Raise an error that names an argument, its two values and what to do.
 
     Args:
-        prefix: What the names of the module's entries begin with.
+        prefix: The prefix of the module's names.
         field: The argument.
         ours: Its value in this module.
         theirs: Its value in the state dict.

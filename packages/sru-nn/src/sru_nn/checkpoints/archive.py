@@ -7,7 +7,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 
 def check_archive(path: Path, *, checksums: bool = True) -> None:
-    """Refuse a file of `torch.save` whose content is larger than the file itself, or damaged.
+    """Reject a file from `torch.save` whose content is damaged, or larger than the file itself.
 
     torch writes its entries uncompressed, with checksums that it ignores when it reads them.
 

@@ -21,14 +21,14 @@ _SAVED_BY = {
 
 
 class ConversionError(Exception):
-    """Why a file cannot be converted, in one sentence that also says what to do."""
+    """The reason why a file cannot be converted and what to do about it, in one sentence."""
 
 
 class Found(NamedTuple):
     """An SRU in a state dict."""
 
     prefix: str
-    """What its names begin with, for example `"encoder.rnn."`."""
+    """The prefix of its names, for example `"encoder.rnn."`."""
     saved_by: str
     """The version whose layout it has, judging by the names."""
     call: str
@@ -91,7 +91,7 @@ def find_cells(state_dict: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _in_order(name: str) -> list[str]:
-    """A sort key that puts layer 10 after layer 2."""
+    """Return a sort key that puts layer 10 after layer 2."""
     return [part.zfill(9) if part.isdigit() else part for part in name.split(".")]
 
 
@@ -115,7 +115,7 @@ def _describe(
     sizes = [first.get("input_size", "...") if first_map is None else first_map.shape[1], output_size]
     arguments: dict[str, object] = {} if alone else {"num_layers": len(layers)}
     untold = [] if output_size % 2 else [f"bidirectional (if it was, hidden_size={output_size // 2})"]
-    # Arguments that may be unknown, and the value that is written.
+    # Arguments that may be unknown, and the value for which they are written out.
     unusual = {"normalize_after": True} if first.get("layer_norm") else {}
     if name == "SRUpp":
         sizes.append(first["proj_size"])

@@ -45,7 +45,7 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
     notes = []
     if not isinstance(content, Mapping):
         raise ConversionError(f"it holds a {type(content).__name__}, not a state dict")
-    # Views of one storage may each be as large as it, or larger.
+    # Each view of a storage may be as large as the storage, or larger.
     groups = (content, *(value for value in content.values() if isinstance(value, Mapping)))
     every = (x for group in groups for x in group.values() if isinstance(x, Tensor))
     taken = sum(x.numel() * x.element_size() for x in every)
@@ -78,7 +78,7 @@ def _load(path: Path) -> Any:
         if is_zipfile(path):
             check_archive(path, checksums=False)
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            if _BYTES.search(content):  # torch.load would create as many as a number in the file says
+            if _BYTES.search(content):  # torch.load would allocate as many bytes as the file asks for
                 raise ConversionError("it holds a bytearray, which is not part of a state dict")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tensor types that are refused anyway
@@ -115,7 +115,7 @@ def _listed(names: Collection[Any], quote: str = "'") -> str:
 
 
 def write_file(path: Path, state_dict: Mapping[str, Tensor]) -> None:
-    """Write safetensors.
+    """Write a safetensors file.
 
     Args:
         path: The file.

@@ -1,8 +1,8 @@
 """The layouts of state dicts of the `sru` package, and their conversion to the layout of this one.
 
 The names of the entries distinguish three layouts of a layer's projection. The version that `state_dict`
-stores with the tensors (`SRUCell._version`) cannot, because other file formats lose it; it only shows that a
-state dict is newer than this package.
+stores with the tensors (`SRUCell._version`) cannot be used for this, because other file formats lose it; it
+only indicates a state dict that is newer than this package.
 
 - `sru` 2.x: `weight`, and `weight_proj` if there are two matrices; inputs × outputs, gates innermost.
 - `sru` 3.0.0.dev: `transform_module.weight`, or `transform_module.0.weight` and `transform_module.1.weight`;
@@ -34,7 +34,7 @@ _MATRICES = (
 
 
 def is_dense(value: object) -> bool:
-    """Return whether a value is a tensor of plain numbers."""
+    """Return whether a value is a dense tensor, neither nested nor quantized."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
@@ -49,10 +49,10 @@ def shortened(name: object, limit: int = 80) -> str:
 
 
 def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
-    """Strip, in place, wrapper names from the entries below a prefix if all begin with them.
+    """Strip wrapper prefixes in place from the entries below `prefix`, if all have the same one.
 
     Returns:
-        What was stripped, for example `"module."`; empty if there was nothing.
+        The stripped prefix, for example `"module."`; empty if there was none.
     """
     names = [name.removeprefix(prefix) for name in state_dict if name.startswith(prefix)]
     for wrapper in WRAPPERS:
@@ -66,22 +66,22 @@ def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
 def read_cell(
     state_dict: dict[str, Any], prefix: str, *, custom: bool = False, output_size: int | None = None
 ) -> str | None:
-    """Convert, in place, the entries of an `sru` cell to the layout of this package; leave others alone.
+    """Convert the entries of an `sru` cell in place to the layout of this package; leave others unchanged.
 
     A projection of two matrices that is not narrower than both its ends saves nothing. `sru` 3.0.0.dev builds
     it anyway; this package and `sru` 2.x build one matrix, so the two are multiplied.
 
     Args:
         state_dict: The entries.
-        prefix: What the names of this cell begin with.
+        prefix: The prefix of this cell's names.
         custom: Whether the cell has a custom transform, whose names may be the same as in `sru`.
         output_size: N·D, for entries without `bias` and `weight_c`.
 
     Returns:
-        The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if the names do not tell.
+        The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if undetermined.
 
     Raises:
-        RuntimeError: An entry is not a tensor, or of a shape that no layer has.
+        RuntimeError: An entry is not a tensor, or has a shape that no layer has.
     """
     for name, value in state_dict.items():
         if name.startswith(prefix) and not name.endswith("_extra_state"):

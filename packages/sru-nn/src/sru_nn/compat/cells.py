@@ -79,7 +79,7 @@ class CellDropIn(OwnWeights):
             check_floating(who, name, state)
 
     def _run(self, input: Tensor, name: str, c0: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Run one step from the state c0; errors call it `name`."""
+        """Run one step from the state c0, which errors refer to as `name`."""
         single = input.dim() == 1
         x = input.unsqueeze(0).unsqueeze(0) if single else input.unsqueeze(0)
         c0 = state_for(type(self).__name__, name, c0, input)
@@ -94,7 +94,7 @@ class CellDropIn(OwnWeights):
 
 
 class LSTMCell(StartsFromC, CellDropIn, nn.LSTMCell):
-    """An SRU layer with the interface of `nn.LSTMCell`, of which it is a subclass.
+    """An SRU layer with the interface of `nn.LSTMCell`, which it subclasses.
 
         f = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f ⊙ c_{t-1} + (1 − f) ⊙ u_c       h_t = r ⊙ c_t + (1 − r) ⊙ x_t
@@ -158,7 +158,7 @@ class LSTMCell(StartsFromC, CellDropIn, nn.LSTMCell):
 
 
 class GRUCell(CellDropIn, nn.GRUCell):
-    """An SRU step with the interface of `nn.GRUCell`, of which it is a subclass.
+    """An SRU step with the interface of `nn.GRUCell`, which it subclasses.
 
         f = σ(u_f + v_f ⊙ h_{t-1} + b_f)        r = σ(u_r + v_r ⊙ h_{t-1} + b_r)
         c = f ⊙ h_{t-1} + (1 − f) ⊙ u_c         h_t = r ⊙ c + (1 − r) ⊙ x_t

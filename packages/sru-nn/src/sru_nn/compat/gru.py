@@ -14,7 +14,7 @@ from sru_nn.recurrent import Sequences
 
 
 class GRU(DropIn, nn.GRU):  # type: ignore[misc]
-    """A stack of SRU layers with the interface of `nn.GRU`, of which it is a subclass.
+    """A stack of SRU layers with the interface of `nn.GRU`, which it subclasses.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
@@ -22,9 +22,10 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
     with u = W x_t; x_t is projected if it is not as wide as the output (see `SRUCell`).
 
     **h0 and h_n are states c, not outputs.** The state of a GRU is its output; that of an SRU is not. The one
-    tensor passed from call to call must be what the next step needs: h_n continues exactly where the segment
-    ended, and a computed h0 has an effect. But `h_n[-1]` is not the last row of `output`: a model that uses
-    h_n as a summary of the sequence gets c, the memory before the output gate and the highway.
+    tensor passed from call to call must contain what the next step needs. A call that receives h_n therefore
+    continues exactly where the segment ended, and a computed h0 has an effect. But `h_n[-1]` is not the last
+    row of `output`: a model that uses h_n as a summary of the sequence gets c, the memory before the output
+    gate and the highway.
 
     Args:
         input_size: E, the number of input features.

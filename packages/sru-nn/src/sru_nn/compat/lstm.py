@@ -14,7 +14,7 @@ from sru_nn.recurrent import Sequences
 
 
 class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
-    """A stack of SRU layers with the interface of `nn.LSTM`, of which it is a subclass.
+    """A stack of SRU layers with the interface of `nn.LSTM`, which it subclasses.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t

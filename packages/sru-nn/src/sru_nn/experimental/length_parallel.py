@@ -36,7 +36,7 @@ from sru_nn.operators import define
 
 @dataclass(frozen=True)
 class LengthParallel:
-    """How the length-parallel states are found, and when that stops.
+    """The chunk size and the stopping criteria of the length-parallel solver.
 
     Raises:
         ValueError: A number is outside its range.
@@ -44,14 +44,14 @@ class LengthParallel:
     """
 
     chunk: int = 128
-    """Steps per chunk, taken one after the other; longer chunks need fewer iterations. Sequences shorter than
-    two chunks are left to the loop."""
+    """Steps per chunk, taken one after the other; longer chunks need fewer iterations. The loop computes
+    sequences shorter than two chunks."""
     tolerance: float | None = None
     """Largest jump from the end of a chunk to the start of the next, relative to the largest magnitude the
-    state may have, after which one more correction is the last. None for 8·ε·√chunk, the rounding of a
-    chunk's own steps; ε is that of the accumulation dtype."""
+    state may have, at which the iteration stops after one more correction. None for 8·ε·√chunk, the rounding
+    of a chunk's own steps; ε is that of the accumulation dtype."""
     max_iterations: float = 16
-    """Iterations after which it gives up, warns, and takes the steps one by one."""
+    """Iterations after which the solver gives up, warns and computes the steps one by one."""
 
     def __post_init__(self) -> None:
         check_sizes("LengthParallel", chunk=self.chunk)
@@ -64,7 +64,7 @@ class LengthParallel:
 
         Args:
             u_c: `(T, B, N·D)`, float32 or float64.
-            u_f: `(T, B, N·D)`, the bias in it; infinite where the state passes unchanged.
+            u_f: `(T, B, N·D)`, with the bias; infinite where the state passes unchanged.
             v_f: `(N·D,)`, or `(T, B, N·D)` for one vector per position.
             c: `(B, N·D)`, the state before the first step.
 
@@ -96,7 +96,7 @@ class Solution(NamedTuple):
 def solve(
     u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, options: LengthParallel | None = None
 ) -> Solution:
-    """Find the states, without gradients and without a warning; the tensors are those of `states`."""
+    """Compute the states without gradients or a warning; the tensors are as for `LengthParallel.states`."""
     options = options or LengthParallel()
     inputs, chunk, count = [u_c, u_f, v_f.expand_as(u_c)], options.chunk, len(u_c) // options.chunk
     c = torch.empty_like(u_c, memory_format=torch.contiguous_format)
@@ -118,7 +118,7 @@ def solve(
         # Products of many slopes above one overflow. A NaN is replaced by the value for a slope of zero.
         starts[1:] = torch.where(moved.isfinite(), moved, ends)
         excess, iterations = (jumps.abs() / scale).amax(0) - tolerance, iterations + 1
-    # After each correction, one more start is exactly that of the loop.
+    # Each correction makes one more start exactly equal to that of the loop.
     failed = 0 if iterations == count - 1 else int((excess > 0).sum())
     if failed or excess.isnan().any():  # input that is not finite has no solution
         _run(inputs, c0, c)
@@ -140,7 +140,7 @@ def _run(inputs: list[Tensor], c: Tensor, out: Tensor) -> Tensor:
 
 
 def _run_with_slopes(inputs: list[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the states after the last step and their derivatives by those before the first."""
+    """Return the states after the last step and their derivatives with respect to those before the first."""
     slopes = torch.ones_like(c)
     for u_c, u_f, v_f in _in_order(inputs):
         f = torch.sigmoid(torch.addcmul(u_f, v_f, c))

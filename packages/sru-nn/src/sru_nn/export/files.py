@@ -26,12 +26,12 @@ def to_aoti(
 ) -> str:
     """Compile a model into an AOTInductor package, which needs neither `sru_nn` nor Python to run.
 
-    `torch._inductor.aoti_load_package` loads it, and so does libtorch's `AOTIModelPackageLoader`. It runs on
-    the type of device the model is on. The time axis may be dynamic from torch 2.13 on.
+    Load it with `torch._inductor.aoti_load_package` or libtorch's `AOTIModelPackageLoader`. It runs on the
+    type of device the model is on. The time axis may be dynamic from torch 2.13 on.
 
     Args:
         model: A module in evaluation mode that contains modules of this package.
-        args: Its example inputs.
+        args: Example inputs.
         path: Where to write the package; the name ends in `.pt2`.
         dynamic_shapes: The dynamic axes of each input, as for `torch.export.export`.
 
@@ -71,7 +71,7 @@ def to_onnx(
 
     Args:
         model: A module in evaluation mode that contains modules of this package.
-        args: Its example inputs.
+        args: Example inputs.
         path: Where to write the file.
         dynamic_shapes: The dynamic axes of each input, as for `torch.export.export`.
         input_names: Names of the inputs that are tensors.
@@ -110,7 +110,7 @@ def to_onnx(
                 f"to_onnx: {name} is {parameter.dtype}, which ONNX Runtime cannot compute in; convert the "
                 "model with .float() or .half()"
             )
-    with torch.no_grad():  # gives the same file, with less to trace
+    with torch.no_grad():  # produces the same file, with less to trace
         torch.onnx.export(
             _to_program("to_onnx", model, args, dynamic_shapes),
             (),

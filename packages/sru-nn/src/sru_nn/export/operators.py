@@ -29,7 +29,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     and the length of the time axis must be fixed. What an operator saves for gradients is left out.
 
     `torch.onnx.export` with `dynamo=True` replaces the operators by itself. A graph that also computes
-    gradients is refused.
+    gradients is rejected.
 
     Returns:
         A function for each operator.
@@ -59,7 +59,7 @@ def _table(who: str, functions: dict[str, Callable[..., Any]]) -> dict[Any, Call
 
 
 class _NotReplacedError(Exception):
-    """An operator that cannot be replaced; says why."""
+    """An operator cannot be replaced; the message gives the reason."""
 
 
 def _called_by(who: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,7 +89,7 @@ def scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *
     """Put a loop over time into the graph.
 
     Args:
-        step: Maps a state, the slices of `over_time` for its step, the constants, and sizes if any follow, to
+        step: Maps a state, the slices of `over_time` for its step, the constants and any symbolic sizes to
             the next state and the outputs, none of which share memory.
         state: The state before the first step.
         over_time: At least one tensor whose first axis is time.
@@ -102,7 +102,7 @@ def scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *
 
     # AOTInductor resolves a symbol in the shape of a loop's outputs only if it is an input of its own.
     symbols = [size for size in state.shape if not isinstance(size, int)]
-    # It would copy non-contiguous tensors at every step.
+    # The loop would copy non-contiguous tensors at every step.
     return scan_op(step, [state], [tensor.contiguous() for tensor in over_time], (*constant, *symbols))
 
 
@@ -249,6 +249,6 @@ _FORWARD = {
 }
 
 # torch.onnx.export looks here for operators that it cannot translate. DTensor looks here too, to propagate
-# shards through operators without a sharding strategy: it can handle a single step. For a loop it reports
-# that there is no strategy, and so it must for the backward operators, which are left out for that reason.
+# shards through operators without a sharding strategy. It can handle a single step; for a loop it reports
+# that there is no strategy. The backward operators are left out so that it reports the same for them.
 getattr(torch._decomp, "decomposition_table", {}).update(inference_table("torch.onnx.export"))

@@ -5,8 +5,8 @@ to its end. The rest is matrix products with the values and the state S before t
 
     O = A V + Q S        S' = diag(Π g) S + Kᵀ V
 
-Each iteration processes several short chunks, as many as fit in the caches. Everything keeps its memory
-order, time before batch and heads: the matrix products read it with a stride.
+Each iteration processes several short chunks, as many as fit in the caches. All tensors keep their memory
+order, time before batch and heads; the matrix products read them with strides.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def count_chunks(length: int) -> int:
 
 
 def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
-    """Return the steps per chunk and per iteration. A single chunk may be shorter, a power of two."""
+    """Return the steps per chunk and a slice per iteration. A single chunk may be shorter, a power of two."""
     length, batch, heads, key_size = q.shape
     chunk = min(CHUNK, 1 << max(length - 1, 0).bit_length())
     if q.numel() == 0 or v.numel() == 0:
@@ -122,7 +122,7 @@ def backward(
 def _differentiate(
     inputs: list[Tensor], before: Tensor, grad_state: Tensor, results: list[Tensor], memory: Memory
 ) -> None:
-    """Process some chunks, which start from the states `before`; update `grad_state` to the first of them."""
+    """Compute the gradients of chunks from the states `before` them; update `grad_state` to their start."""
     q, k, v, log_g, grad_y = inputs
     met = meet(q, k, log_g, memory)
     heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)

@@ -21,15 +21,15 @@ SHORTEST_MEMORY = 4.0
 class GatedLinearRNN(ResidualStack):
     """A stack of gated linear RNN layers, with a matrix state and time steps that are computed in parallel.
 
-    With x the input of a layer, W_i a linear map to each of H heads, and for each of these
+    With x the input of a layer and W_i a linear map to each of H heads, each head computes
 
         q_t, k_t, v_t = W_q n_t, W_k n_t, W_v n_t        n_t = norm(x_t)
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ               g_t = σ(W_g n_t + b_g)
         o_t = norm(S_tᵀ q_t)
 
-    the output of the layer is x_t + W_o o_t, or with `output_gate` x_t + W_o (o_t ⊙ silu(W_r n_t)), where o_t
-    is the concatenation of the heads. The stack returns the norm of the last layer's output. If E ≠ D, the
-    input is first projected by a linear map without a bias. The state is `(L, B, H, K, V)`.
+    and the layer returns x_t + W_o o_t, or with `output_gate` x_t + W_o (o_t ⊙ silu(W_r n_t)), where o_t is
+    the concatenation of the heads. The stack returns the norm of the last layer's output. If E ≠ D, the input
+    is first projected by a linear map without a bias. The state is `(L, B, H, K, V)`.
 
     b_g is initialised so that the gates of a head forget at different rates: g = 1 − 1/τ for a zero input,
     with τ spaced geometrically from 4 steps for the first key to `memory` steps for the last.
@@ -41,8 +41,8 @@ class GatedLinearRNN(ResidualStack):
         num_heads: H, the number of heads, a divisor of D; the values of a head have V = D / H features.
         key_size: K, the number of features of a head's queries and keys; V if None.
         dropout: Probability of the dropout on each layer's residual branch.
-        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
-            state does not.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. The layout of
+            the state does not change.
         output_gate: Whether the outputs of the heads are gated.
         memory: The number of steps that the slowest gates remember at initialisation.
         learn_initial_state: Whether each layer has a learned initial state, a parameter `initial_state`

@@ -11,7 +11,7 @@ and moves the queries to the start of their chunk and the keys to its end:
 Queries and keys are first combined by division, in blocks as long as their gates allow, up to the whole
 chunk. Neighbouring blocks are then joined, then pairs of these, and so on, using only products of gates.
 
-P here is the number of chunks N times B·H.
+P is N·B·H, where N is the number of chunks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sru_nn.dtypes import accumulate_dtype
 
 # Steps per block if the gates of a whole chunk are too small for division.
 _SHORT = 8
-# Logarithm of the smallest product of gates to divide by: the square root of float32's smallest number. With
-# smaller ones in float64, the gradients of the gates, which are as small, would be lost in rounding.
+# Logarithm of the smallest product of gates to divide by: the square root of float32's smallest number. In
+# float64, dividing by smaller ones would round away the gradients of the gates, which are as small.
 _SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
 
 
@@ -49,7 +49,7 @@ class Memory:
 
 @functools.cache
 def _ones(chunk: int, m: int, dtype: torch.dtype) -> Tensor:
-    """Return the matrix `(chunk, chunk)` whose product is a cumulative sum within blocks of m steps."""
+    """Return the matrix `(chunk, chunk)` that computes cumulative sums within blocks of m steps."""
     return torch.kron(torch.eye(chunk // m, dtype=dtype), torch.ones(m, m, dtype=dtype).tril())
 
 
@@ -65,8 +65,8 @@ class Met(NamedTuple):
 
 
 _Results = tuple[Tensor, Tensor, Tensor]
-# Takes the gradients of a, q and k `(P, C, K)`; the logarithms of the gates, which it overwrites; and the
-# tensors that receive the gradients of the queries, the keys and the logarithms of the gates.
+# Takes the gradients of a, of q and k `(P, C, K)` and of the logarithms of the gates, which it may overwrite,
+# and the tensors that receive the gradients of the queries, the keys and the logarithms of the gates.
 _Differentiate = Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
 
 
@@ -106,7 +106,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met | N
         # A matrix product, because torch.cumsum is slow on a CPU along any axis but the last.
         torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
         gates = decay[:, m - 1 :: m]
-        # A closed gate gives NaN, which is not larger.
+        # A closed gate makes this NaN, for which the comparison is False.
         if gates.amin().item() > _SMALLEST:
             break
     else:
@@ -143,7 +143,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met | N
 
 
 def _within(a: Tensor, ones: Tensor) -> Tensor:
-    """Set `(P, C, C)` to zero where `ones` is zero, NaN included."""
+    """Set `(P, C, C)` to zero where `ones` is zero, even if it is NaN there."""
     return a.tril_() if ones[-1, 0] else a.masked_fill_(ones == 0, 0.0)
 
 
@@ -188,7 +188,7 @@ def _join(met: Met, memory: Memory) -> Met:
     n, chunk, heads, size = q.shape
     shape = (n, chunk // 2, heads, size)
     later, earlier = _pairs(q, m)[1], _pairs(k, m)[0]
-    # The steps of all later blocks of a chunk in a row, and those of all earlier ones.
+    # All later blocks of a chunk end to end, and likewise all earlier blocks.
     right, left = memory(f"right{m}", *shape), memory(f"left{m}", *shape)
     right.view_as(later).copy_(later)
     left.view_as(earlier).copy_(earlier)
@@ -226,7 +226,7 @@ def _join(met: Met, memory: Memory) -> Met:
 
 
 def _pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """View the first and the second blocks of the pairs of `(N, C, B·H, K)` as `(N, pairs, m, B·H, K)`."""
+    """View the first and the second block of each pair in `(N, C, B·H, K)` as `(N, pairs, m, B·H, K)`."""
     first, second = torch.unflatten(x, 1, (-1, 2, m)).unbind(2)
     return first, second
 

@@ -1,8 +1,8 @@
 """The gated linear recurrence as the operators `sru_nn::gated_linear_forward` and `_backward`, on any device.
 
 They use the kernels where possible, step by step on a CPU and in chunks on a GPU; otherwise Triton on a GPU
-and plain PyTorch elsewhere, both in chunks. All save the states before each chunk. `arguments.py` in this
-folder has checked the arguments.
+and plain PyTorch elsewhere, both in chunks. All save the states before each chunk. The arguments have already
+been checked by `arguments.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def gated_linear_recurrence(
         )
     if mask_pad is not None:
         q, k, v, log_g = reference.without_padding(mask_pad, q, k, v, log_g)
-    # In the accumulation dtype, so that a kernel is compiled for one dtype of them only.
+    # Convert log_g and s0 to the accumulation dtype, the only one that kernels are compiled for.
     dtype = accumulate_dtype(q.dtype)
     inputs = Inputs(q, k, v, log_g.to(dtype), None if s0 is None else s0.to(dtype))
     if reset is None and cu_seqlens is None:

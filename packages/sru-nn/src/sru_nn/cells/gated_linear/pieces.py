@@ -1,9 +1,9 @@
 """The gated linear recurrence over rows of several sequences.
 
 The operators `sru_nn::gated_linear_pieces_forward` and `_backward` generalise `sru_nn::gated_linear_forward`
-and `_backward`: they also replace the state within a row, by `s_reset` at `marks` and, for concatenated
-sequences, at `cu_seqlens`. The state before chunk j of concatenated sequence s is saved at place
-`cu_seqlens[s] // CHUNK + s + j`. Padding has been removed.
+and `_backward`: they also replace the state within a row, with `s_reset` at `marks` and, for concatenated
+sequences, at `cu_seqlens`. The state before chunk j of concatenated sequence s is saved at index
+`cu_seqlens[s] // CHUNK + s + j`. Padding has already been removed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sru_nn.recurrence import Passes, Recurrence, by_reference, passes_of
 
 
 def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Tensor]:
-    """Run the operators on a backend, or on the one they choose if None."""
+    """Run the operators on a backend; if it is None, they choose one."""
     return _OPERATORS(chosen, inputs)
 
 
 def choose(inputs: Any) -> backend.Backend:
-    """Return the backend that runs the operators; heads too large for a GPU's kernels use another one."""
+    """Return the backend that runs the operators; heads too large for a GPU's kernels use another."""
     chosen, q, v = backend.active(inputs.q.device), inputs.q, inputs.v
     if chosen != "kernels" or q.is_cpu:
         return chosen
@@ -40,12 +40,12 @@ def _without_kernels(device: torch.device) -> backend.Backend:
     try:
         with backend.using("triton"):
             return backend.active(device)
-    except RuntimeError:  # says why it cannot run there
+    except RuntimeError:  # Triton cannot run there
         return "reference"
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `o`, the last states and those before each chunk, none without `save`; they have no values."""
+    """Return `o`, the last states and those before each chunk (none without `save`), uninitialised."""
     q, v = inputs.q, inputs.v
     length, batch, heads, key_size = q.shape
     rows = _rows(inputs)
@@ -55,7 +55,7 @@ def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `q`, `k`, `v`, `log_g`, `s0` and `s_reset`; they have no values."""
+    """Return the gradients of `q`, `k`, `v`, `log_g`, `s0` and `s_reset`, uninitialised."""
     s = results(inputs, False)[1]
     grad_s_reset = s.new_empty(0 if inputs.s_reset is None else s.shape[1:])
     return *(x.new_empty(x.shape) for x in inputs[:4]), s, grad_s_reset

@@ -105,14 +105,14 @@ def _added(d: Tensor, s_reset: Tensor) -> Tensor:
 
 
 def _places(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return the places of the chunks `(chunks, S)` of sequences padded to this length, and which exist."""
+    """Return the indices `(chunks, S)` of the chunks of sequences padded to `length`, and which exist."""
     steps = torch.arange(0, length, chunks.CHUNK, device=cu_seqlens.device).unsqueeze(1)
     first = cu_seqlens[:-1] // chunks.CHUNK + torch.arange(len(cu_seqlens) - 1, device=cu_seqlens.device)
     return first + steps // chunks.CHUNK, steps < cu_seqlens.diff()
 
 
 def _lay_states(padded: Tensor, cu_seqlens: Tensor, q: Tensor, length: int) -> Tensor:
-    """Concatenate the states `(chunks, S·H, K, V)` of sequences padded to this length."""
+    """Concatenate the states `(chunks, S·H, K, V)` of sequences padded to `length`."""
     places, there = _places(cu_seqlens, length)
     states = padded.new_zeros(len(q) // chunks.CHUNK + places.shape[1], q.shape[2], *padded.shape[2:])
     states[places[there]] = padded.view(*places.shape, *states.shape[1:])[there]

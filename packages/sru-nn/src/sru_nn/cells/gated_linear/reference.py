@@ -26,7 +26,7 @@ def gated_linear_recurrence(
     s_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.gated_linear_recurrence` (shapes and dtypes are there) step by step."""
+    """Compute `sru_nn.functional.gated_linear_recurrence` step by step; shapes and dtypes are there."""
     storage, dtype = q.dtype, accumulate_dtype(q.dtype)
     q, k, v, log_g = (tensor.to(dtype) for tensor in (q, k, v, log_g))
     if mask_pad is not None:
@@ -35,7 +35,7 @@ def gated_linear_recurrence(
     sequences = q.shape[1] if cu_seqlens is None else cu_seqlens.shape[0] - 1
     s = q.new_zeros(sequences, *k.shape[2:], v.shape[-1]) if s0 is None else s0.to(dtype)
     if cu_seqlens is not None:
-        # As one sequence with a reset at the first position of each: no shape depends on the lengths.
+        # One sequence with a reset at each first position, so that no shape depends on the lengths.
         reset = starts(sequence_marks(cu_seqlens, len(q)), False)
         firsts = s[sequence_numbers(cu_seqlens, len(q))].unsqueeze(1).unbind(0)
         o, states = _walk(q, k, v, log_g, s.new_zeros(1, *s.shape[1:]), reset, firsts)
@@ -56,7 +56,7 @@ def _walk(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the outputs, and the states before the first step and after each.
 
-    Where `reset` `(T, B)` is True the state before the step is that of `firsts` instead.
+    Where `reset` `(T, B)` is True, the step starts from the state in `firsts` instead.
     """
     outputs, states = [], [s]
     steps = zip(q.unbind(0), k.unbind(0), v.unbind(0), log_g.exp().unbind(0), strict=True)

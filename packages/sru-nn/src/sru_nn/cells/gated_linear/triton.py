@@ -81,10 +81,10 @@ def _count_blocks(inputs: PieceInputs) -> tuple[int, int]:
 
 
 def _precision(like: Tensor) -> str:
-    """Return how float32 matrices are multiplied, as `tl.dot` calls it.
+    """Return the `input_precision` of `tl.dot` for float32 matrices.
 
     Where tensor cores support bfloat16 but not float32, six bfloat16 products are as accurate as one float32
-    product, and faster. They came with Triton 3.6.
+    product, and faster. Triton supports them from 3.6 on.
     """
     if like.dtype == torch.float64 or like.is_cpu or torch.version.hip is not None:
         return "ieee"
@@ -96,7 +96,7 @@ def _precision(like: Tensor) -> str:
 
 
 def _sequences(offsets: Tensor | None, states: Tensor) -> Tensor | None:
-    """Return the index of the sequence that each chunk belongs to, by the place of its state."""
+    """Return the index of the sequence that each chunk belongs to, in the order of the saved states."""
     if offsets is None:
         return None
     numbers = torch.arange(1, len(offsets) - 1, device=offsets.device)

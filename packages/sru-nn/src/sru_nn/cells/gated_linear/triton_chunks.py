@@ -1,10 +1,10 @@
 """Functions shared by the Triton kernels of the gated linear recurrence.
 
 With g_r the gate of step r and M a matrix of zeros and ones, exp(M log g) are products of gates that need
-neither division nor subtraction: a closed gate makes them zero and does not affect the others. The gates
-between a query and an earlier key of its chunk are split into two such products. Neighbouring blocks of 1, 2,
-4, 8 and 16 steps are joined: the queries of the later one are moved to its start and the keys of the earlier
-one to its end, where a matrix product combines them.
+neither division nor subtraction: a closed gate zeroes the products it is part of and does not affect the
+others. The gates between a query and an earlier key of its chunk are split into two such products.
+Neighbouring blocks of 1, 2, 4, 8 and 16 steps are joined: the queries of the later one are moved to its start
+and the keys of the earlier one to its end, where a matrix product combines them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIRST = tl.constexpr(FIRST)
 
 @triton.jit
 def total(which, x, precision: tl.constexpr):
-    """For each row of the matrix `which`, sum the rows of `x` where it is True, without rounding `x`."""
+    """For each row of the mask `which`, sum the rows of `x` that it selects, without rounding `x`."""
     ones = which.to(x.dtype)
     if precision == "ieee":
         found = tl.dot(ones, x, input_precision="ieee")
@@ -37,9 +37,10 @@ def total(which, x, precision: tl.constexpr):
 
 @triton.jit
 def level(t, r, i):
-    """Return which steps r lie between t and where its block of 2ⁱ steps joins another, and its partners.
+    """Return two masks of the steps r for step t, whose block of 2ⁱ steps is joined to a neighbouring block.
 
-    Step t itself is among the former in the later of the two blocks, and not in the earlier.
+    The first selects the steps between t and the boundary of the two blocks, including t only in the later
+    block. The second selects the steps of the earlier block, if t is in the later one.
     """
     block, other = t >> i, r >> i
     later = block % 2 == 1
@@ -60,7 +61,7 @@ def meet(q, k, log_g, t, r, precision: tl.constexpr):
 
 @triton.jit
 def number_pieces(marks, steps, end, row, batch):
-    """Return the index of the piece that each step belongs to, and the last; 0 began before the chunk."""
+    """Return the index of the piece of each step, and the last index; piece 0 began before the chunk."""
     numbers, last = tl.zeros_like(steps).to(tl.int32), 0
     if marks is not None:
         found = tl.load(marks + steps * batch + row, steps < end, 0).to(tl.int32)
@@ -71,7 +72,7 @@ def number_pieces(marks, steps, end, row, batch):
 
 @triton.jit
 def places(where, columns, size: tl.constexpr):
-    """Return where some columns of some steps of a line are in `(T, lines, size)`, and which exist."""
+    """Return the offsets of some steps and columns of a line in `(T, lines, size)`, and which exist."""
     steps, end, line, lines = where
     inside = (steps < end)[:, None] & (columns < size)[None, :]
     return (steps * lines + line)[:, None] * size + columns[None, :], inside
@@ -86,7 +87,7 @@ def load(x, where, columns, size: tl.constexpr, dtype: tl.constexpr):
 
 @triton.jit
 def load_log_gates(log_g, where, columns, size: tl.constexpr, dtype: tl.constexpr):
-    """Do the same, with minus infinity replaced by a number whose product with zero is zero."""
+    """Load values like `load`, but replace minus infinity with a number whose product with zero is zero."""
     gates = load(log_g, where, columns, size, dtype)
     return tl.where(gates < -1e30, -1e30, gates)
 
@@ -100,7 +101,7 @@ def store(x, where, columns, value, size: tl.constexpr):
 
 @triton.jit
 def state_places(place, keys, values, key_size: tl.constexpr, value_size: tl.constexpr):
-    """Return where a block of a matrix of `(places, K, V)` is, and which elements exist."""
+    """Return the offsets of a block of one matrix in `(places, K, V)`, and which elements exist."""
     inside = (keys < key_size)[:, None] & (values < value_size)[None, :]
     return (place * key_size + keys)[:, None] * value_size + values[None, :], inside
 

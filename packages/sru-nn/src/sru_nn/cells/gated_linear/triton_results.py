@@ -26,7 +26,7 @@ from sru_nn.triton_pieces import sequence
 
 @triton.jit
 def chunk(lines, size: tl.constexpr, block: tl.constexpr):
-    """Return the place of the state before the chunk of a program, its line and its columns."""
+    """Return the place of the state before a program's chunk, and the program's line and columns."""
     pid = tl.program_id(0).to(tl.int64)
     columns = pid % tl.cdiv(size, block) * block + tl.arange(0, block)
     pid = pid // tl.cdiv(size, block)
@@ -35,7 +35,7 @@ def chunk(lines, size: tl.constexpr, block: tl.constexpr):
 
 @triton.jit
 def part(offsets, sequences, length, place):
-    """Return the steps of the chunk with the state at a place before it, and where its sequence ends."""
+    """Return the steps of the chunk that starts from the state at `place`, and where its sequence ends."""
     begin, end = place * CHUNK, length
     if offsets is not None:
         row = tl.load(sequences + place)

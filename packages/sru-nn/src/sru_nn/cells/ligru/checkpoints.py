@@ -1,7 +1,7 @@
 """State dicts of SpeechBrain's and `fast_sligru`'s Li-GRU and SLi-GRU, and checks that they fit a module.
 
 Both packages store a layer as `rnn.I.w`, `rnn.I.u`, `rnn.I.norm` and `rnn.I.layer_norm`, with the candidate
-before the gate, as here. Their dropout masks are dropped, and `h_init` is the state in which sequences begin.
+before the gate, as here. Their dropout masks are dropped, and `h_init` becomes `initial_state`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MASKS = ("drop_masks", "drop_mask_te")
 
 
 def read_stack(state_dict: dict[str, Any], prefix: str) -> None:
-    """Convert, in place, the entries of a stack from the layout of these packages to that of this one."""
+    """Convert the entries of a stack in place from the layout of these packages to that of `sru_nn`."""
     strip_wrappers(state_dict, prefix)
     pattern = re.compile(re.escape(prefix) + r"rnn\.(\d{1,9})\.(\w+)(.*)", re.DOTALL)
     for name in list(state_dict):
@@ -37,7 +37,7 @@ def check_stack(stack: Any, state_dict: dict[str, Any], prefix: str) -> None:
     dropped.
 
     Raises:
-        RuntimeError: Names the first argument that differs, and both values.
+        RuntimeError: An argument differs; the message names the first one and both values.
     """
     home = f"{prefix}layers."
     layers: dict[int, dict[str, Any]] = {}

@@ -31,7 +31,7 @@ class LiGRULayer(nn.Module):
     Attributes:
         transform: W, an `nn.Linear` with 2·D outputs, u_h then u_z; with a bias if it is not normalised.
         norm: The norm of W x, or None.
-        recurrent: U, an `nn.Linear` with 2·D outputs, of both directions.
+        recurrent: U, an `nn.Linear` with 2·D outputs, shared by both directions.
         recurrent_norm: The norm of U h, or None.
         initial_state: `(N·D,)`, with `learn_initial_state`; otherwise None.
     """
@@ -106,7 +106,7 @@ class LiGRULayer(nn.Module):
             `h`: `(T, B, N·D)`.
             `state`: `(B, N·D)`, the state after the last step.
         """
-        # Not in the stack: FSDP may shard each layer and bring its input to the dtype it computes in.
+        # Checked here, not in the stack: FSDP may shard each layer and cast its input to the compute dtype.
         who = "LiGRU" if self.recurrent_norm is None else "SLiGRU"
         check_like_parameters(who, x, self.transform)
         where = Positions(mask_pad, reset, cu_seqlens)
@@ -179,5 +179,5 @@ class LiGRULayer(nn.Module):
 
 
 def _is_another(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Return whether calling a module may do anything but `forward` of this class."""
+    """Return whether calling a module may do anything but the `forward` of `kind`."""
     return type(module).forward is not kind.forward or is_watched(module)

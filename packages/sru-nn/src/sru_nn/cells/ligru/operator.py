@@ -1,7 +1,7 @@
 """The recurrence of Li-GRU and SLi-GRU as the operators `sru_nn::ligru_forward` and `sru_nn::ligru_backward`.
 
 The kernels run only what must be computed step by step. The gradients of the weight and of the norm are
-products and sums over all steps at once. `arguments.py` in this folder has checked the arguments.
+products and sums over all steps at once. The arguments have already been checked by `arguments.py`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def ligru_recurrence(
     )
     small = (h0, h_reset, norm_weight, norm_bias, mask)
     inputs = Inputs(u, weight, *small, marks, offsets, bidirectional, activation, norm_eps)
-    # The operators give the dropout mask no gradient; the modules draw it at random.
+    # The operators compute no gradient for the dropout mask, which the modules draw at random.
     if is_transformed() or (mask_h is not None and mask_h.requires_grad):
         return reference.by_marks(*inputs)
     return _OPERATORS(None if is_recorded() else choose(inputs), inputs)
 
 
 def choose(inputs: Inputs) -> backend.Backend:
-    """Return the backend of the operators: plain PyTorch without kernels, and for a single step.
+    """Return the backend of the operators: plain PyTorch without kernels or for a single step.
 
     A kernel first packs the weight, which takes longer than multiplying by it once.
     """
@@ -64,14 +64,14 @@ def choose(inputs: Inputs) -> backend.Backend:
 
 
 def results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `h`, the last state and the states, empty without `save`; they have no values."""
+    """Return `h`, the last state and the states (empty without `save`), uninitialised."""
     last = _last(inputs)
     h = inputs.u.new_empty(*inputs.u.shape[:2], last.shape[1])
     return h, last, last.new_empty(h.shape if save else (0,))
 
 
 def _last(inputs: Inputs) -> Tensor:
-    """Return the last state, which has no value."""
+    """Return the last state, uninitialised."""
     u = inputs.u
     count = u.shape[1] if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
     columns = u.shape[3] * (2 if inputs.bidirectional else 1)
@@ -79,13 +79,13 @@ def _last(inputs: Inputs) -> Tensor:
 
 
 def gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `u` to `norm_bias`; they have no values."""
+    """Return the gradients of the inputs `u` to `norm_bias`, uninitialised."""
     last, *others = _small_gradients(inputs)
     return inputs.u.new_empty(inputs.u.shape), last.new_empty(inputs.weight.shape), last, *others
 
 
 def _small_gradients(inputs: Inputs) -> list[Tensor]:
-    """Return the gradients of `h0`, `h_reset` and the norm; they have no values."""
+    """Return the gradients of `h0`, `h_reset` and the norm, uninitialised."""
     last, optional = _last(inputs), (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
     return [last, *(last.new_empty(0 if x is None else x.shape) for x in optional)]
 
@@ -108,7 +108,7 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
 
 
 def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Tensor, ...]:
-    """Compute the gradients: step by step by the kernel, the rest by products of all steps."""
+    """Compute the gradients, step by step in the kernel and then as products over all steps."""
     u, (grad_h0, grad_h_reset, *of_norm) = inputs.u, _small_gradients(inputs)
     before, rstd = _before(inputs, states), None
     grad_starts = None if inputs.h_reset is None else torch.empty_like(grad_h0)
@@ -133,7 +133,7 @@ def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Ten
 
 
 def _scratch(inputs: Inputs) -> Tensor | None:
-    """Return scratch memory for the kernels of a GPU; the others allocate their own."""
+    """Return scratch memory for the GPU kernels; the CPU kernels allocate their own."""
     if not inputs.u.is_cuda:
         return None
     last, directions = _last(inputs), 2 if inputs.bidirectional else 1

@@ -1,8 +1,8 @@
 """The two operators of the Li-GRU in plain PyTorch.
 
 Only the product with the state has to wait for the previous step. The backward pass needs only the inputs and
-the states: it recomputes these products from the states for many steps at once, as it computes the gradient
-of the weight. Its loop over single steps contains only the gradient through the product.
+the states: it recomputes these products from the states for many steps at once, and likewise the gradient of
+the weight. Its loop over single steps contains only the gradient through the product.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STEPS = 64
 class Inputs(NamedTuple):
     """The inputs of both operators, in the order of their schemas; shapes as for `ligru_recurrence`.
 
-    `marks` are those of `sru_nn.pieces`, or only the padding as bool.
+    `marks` is as in `sru_nn.pieces`, or a bool padding mask.
     """
 
     u: Tensor
@@ -43,11 +43,11 @@ class Inputs(NamedTuple):
     norm_eps: float | None = None
 
     def in_accumulate_dtype(self) -> Inputs:
-        """Return the same with the weight in the accumulation dtype."""
+        """Return the inputs with the weight in the accumulation dtype."""
         return self._replace(weight=self.weight.to(accumulate_dtype(self.u.dtype)))
 
     def rows(self) -> Rows:
-        """Convert them to rows."""
+        """Convert the inputs to rows."""
         return read_rows(
             self.u, self.h0, self.h_reset, self.mask_h, self.marks, self.cu_seqlens, self.bidirectional
         )
@@ -137,8 +137,8 @@ def backward(
 def _gradients(inputs: Inputs, rows: Rows, states: Tensor, outer: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of rows from those of the states, `outer`, and of the last state, `grad`.
 
-    They are those of u `(T, R, 2, D)`, the weight, the states before the first step and at starts, and the
-    parameters of the norm.
+    The results are those of u `(T, R, 2, D)`, the weight, the states before the first step and at starts, and
+    the parameters of the norm.
     """
     (length, count, size), starts = states.shape, rows.starts
     grad_u, grad_starts = states.new_empty(length, count, 2, size), torch.zeros_like(grad)
@@ -204,12 +204,12 @@ class _Norm:
         return torch.ops.aten.native_layer_norm_backward(grad, *given, of_product)[0]  # type: ignore[no-any-return]
 
     def of_parameters(self, grad: Tensor) -> Tensor:
-        """Return the gradients of the weight and of the bias, from those of the norms of these steps."""
+        """Return the gradients of the weight and of the bias from those of the outputs of the norm."""
         normalized = (self.product - self.mean) * self.rstd
         return torch.stack([(grad * normalized).sum((0, 1)), grad.sum((0, 1))])
 
 
 def _padded_out(inputs: Inputs, cu_seqlens: Tensor) -> Inputs:
-    """Return the same with the sequences in a batch instead of `cu_seqlens`."""
+    """Return the inputs with the sequences as a padded batch instead of `cu_seqlens`."""
     (u,), mask_pad = pieces.pad_out(cu_seqlens, inputs.u)
     return inputs._replace(u=u, marks=mask_pad, cu_seqlens=None)

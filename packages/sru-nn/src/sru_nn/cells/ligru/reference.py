@@ -93,7 +93,7 @@ def ligru_recurrence(
     cu_seqlens: Tensor | None = None,
     states: States = ligru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.ligru_recurrence` (equations, shapes and dtypes are there) step by step."""
+    """Compute `sru_nn.functional.ligru_recurrence` step by step; equations, shapes and dtypes are there."""
     marks = mask_pad if reset is None else pieces.marks(mask_pad, reset, bidirectional)
     given = (u, weight, h0, h_reset, norm_weight, norm_bias, mask_h, marks, cu_seqlens)
     return by_marks(*given, bidirectional, activation, norm_eps, states)
@@ -114,7 +114,7 @@ def by_marks(
     norm_eps: float | None,
     states: States = ligru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it from `marks` (`sru_nn.pieces`, or only the padding as bool) instead of masks."""
+    """Compute the recurrence from `marks` (as in `sru_nn.pieces`, or a bool padding mask), not masks."""
     dtype = accumulate_dtype(u.dtype)
     norm_weight, norm_bias = (part if part is None else part.to(dtype) for part in (norm_weight, norm_bias))
     product = Product(weight.to(dtype), norm_weight, norm_bias, norm_eps)
@@ -136,7 +136,7 @@ def by_product(
     activation: str,
     states: States = ligru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it with any map from the state `(R, D)` to the recurrent term `(R, 2·D)` of a step."""
+    """Compute the recurrence with any map from the state `(R, D)` to the recurrent term `(R, 2·D)`."""
     rows = read_rows(u, h0, h_reset, mask_h, marks, cu_seqlens, bidirectional)
     h, last = states(rows, product, activation)
     h = from_rows(h, bidirectional)

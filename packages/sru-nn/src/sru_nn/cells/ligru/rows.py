@@ -1,4 +1,4 @@
-"""Both directions of a Li-GRU as rows of one batch; the second ones run from the last step to the first.
+"""Both directions of a Li-GRU as rows of one batch; those of the second run from the last step to the first.
 
 The directions share their weights, so one product computes a step of both.
 """
@@ -40,8 +40,8 @@ def read_rows(
 ) -> Rows:
     """Convert the inputs of the recurrence to rows.
 
-    Concatenated sequences are one sequence whose state is replaced where the next one begins: no shape
-    depends on their lengths.
+    Concatenated sequences are treated as one sequence whose state is replaced where the next one begins, so
+    that no shape depends on their lengths.
     """
     length, batch, _, size = u.shape
     dtype, directions = accumulate_dtype(u.dtype), 2 if bidirectional else 1
@@ -77,7 +77,7 @@ def _without_padding(u: Tensor, marks: Tensor | None) -> Tensor:
 
 
 def both_ways(tensor: Tensor, bidirectional: bool) -> Tensor:
-    """Return `(T, B, ...)` as `(T, R, ...)`, which both directions read."""
+    """Return `(T, B, ...)` as `(T, R, ...)`, with time reversed in the rows of the second direction."""
     return torch.cat([tensor, tensor.flip(0)], 1) if bidirectional else tensor
 
 

@@ -63,7 +63,7 @@ class LightStack(Stack):
             state: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
                 learned ones, or zeros, if None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. The state passes it unchanged and its output is zero.
+                position is padding. Padding does not change the state, and its output is zero.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
                 crosses this point; the second direction restarts just before it. A reset at padding is
                 ignored.
@@ -149,15 +149,15 @@ class LiGRU(LightStack):
             direction, used for all steps.
         re_init: Whether U is initialised as orthogonal, instead of like an `nn.Linear`.
         bidirectional: Whether each layer has a second direction from the last step to the first.
-        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
-            state does not.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. The layout of
+            the state does not change.
         learn_initial_state: Whether each layer has a learned initial state, a parameter `initial_state`
             `(N·D,)`, instead of zeros. It gets no gradient if a state is always passed and no sequence is
             reset.
 
     State dicts of `speechbrain.nnet.RNN.LiGRU` and of `fast_sligru` load unchanged; one of another
     architecture raises a `RuntimeError`, even with `strict=False`, that names the first argument that differs
-    and both values. In these packages, any other value than `"batchnorm"` means layer norm.
+    and both values. In these packages, any value other than `"batchnorm"` means layer norm.
 
     Attributes:
         layers: The L layers, each with `transform` (W, an `nn.Linear`, u_h then u_z), `norm`, and `recurrent`

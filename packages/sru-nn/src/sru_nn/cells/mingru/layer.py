@@ -21,16 +21,16 @@ class MinGRU(ResidualStack):
         z_t = σ(W_z n_t + b_z)        h̃_t = W_h n_t + b_h
         h_t = (1 − z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
 
-    and x_t + W_o h_t is the output of the layer. The stack returns the norm of the last layer's output. If E
-    ≠ D, the input is first projected by a linear map without a bias. The state is `(L, B, D)`.
+    and the layer returns x_t + W_o h_t. The stack returns the norm of the last layer's output. If E ≠ D, the
+    input is first projected by a linear map without a bias. The state is `(L, B, D)`.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features.
         num_layers: L, the number of layers.
         dropout: Probability of the dropout on each layer's residual branch.
-        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
-            state does not.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. The layout of
+            the state does not change.
         learn_initial_state: Whether each layer has a learned initial state, a parameter `initial_state`
             `(D,)`, instead of zeros. It gets no gradient if a state is always passed and no sequence is
             reset.

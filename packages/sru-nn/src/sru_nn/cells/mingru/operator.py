@@ -1,6 +1,6 @@
-"""The recurrence of the minimal GRU: a loop, a scan in parallel over time, or the operators of the SRU.
+"""The recurrence of the minimal GRU: a loop, a parallel scan over time, or the operators of the SRU.
 
-`arguments.py` in this folder has checked the arguments.
+The arguments have already been checked by `arguments.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sru_nn.pieces import lay_end_to_end, pad_out
 
 # Its sigmoid is exactly 1, even in float64.
 _OPEN = 100.0
-# Numbers of states on a CPU, without and with gradients, from which a step of the loop is memory-bound. Then
+# Numbers of states on a CPU, without and with gradients, above which a step of the loop is memory-bound. Then
 # neither the kernels, which read more, nor a scan, which reads everything several times, is faster.
 _WIDE, _WIDE_FOR_A_SCAN = (8192, 65536), (1024, 2048)
 
@@ -44,7 +44,7 @@ def mingru_recurrence(
             u, h0, chosen=chosen, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
         )
     if cu_seqlens is None or is_transformed():
-        # Not with a scan, which multiplies the state before a start by zero: it may be NaN.
+        # Not a scan: it multiplies the state before a start by zero, and that state may be NaN.
         return reference.mingru_recurrence(
             u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
         )
@@ -54,7 +54,7 @@ def mingru_recurrence(
 
 
 def _fastest(u: Tensor, chosen: backend.Backend | None) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the fastest implementation for rows of one sequence each; `chosen` is None in a graph."""
+    """Return the fastest implementation for rows that hold one sequence each; `chosen` is None in a graph."""
     if (chosen is not None and u.shape[0] <= 1) or is_transformed():
         return reference.mingru_recurrence
     if chosen is None:
@@ -90,12 +90,12 @@ def by_sru(
     h_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it as an SRU whose gates do not see the state, with f = 1 − z and an output gate of one.
+    """Compute the recurrence as an SRU with state-independent gates, f = 1 − z and an output gate of one.
 
-    The backend is `chosen`, or the one that the operators choose if None.
+    If `chosen` is None, the operators choose the backend.
     """
     u_h, u_z = u.unbind(2)
-    # Made on the device: a CUDA graph cannot capture a copy from the host.
+    # Created on the device: a CUDA graph cannot capture a copy from the host.
     bias = torch.arange(2, dtype=accumulate_dtype(u.dtype), device=u.device) * _OPEN
     bias = bias.unsqueeze(1).expand(2, u.shape[-1])
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)

@@ -54,9 +54,9 @@ def mingru_recurrence(
     cu_seqlens: Tensor | None = None,
     states: States = mingru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.mingru_recurrence` (shapes and dtypes are there) step by step.
+    """Compute `sru_nn.functional.mingru_recurrence` step by step; shapes and dtypes are there.
 
-    Concatenated sequences are one sequence whose state is replaced where the next one begins.
+    Concatenated sequences are treated as one sequence whose state is replaced where the next one begins.
     """
     storage, dtype = u.dtype, accumulate_dtype(u.dtype)
     u = u.to(dtype)

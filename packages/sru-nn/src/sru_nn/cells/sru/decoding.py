@@ -23,14 +23,14 @@ from sru_nn.quantization import Int8Linear
 from sru_nn.watched import is_watched
 
 # The kernel multiplies one sequence after another. At D = 1024 a plain matrix product catches up at 16
-# sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert. Smaller
-# layers still gain beyond that, because they save calls.
+# sequences in float32 and bfloat16, and earlier where PyTorch's is fast or the kernel has to convert. Smaller
+# layers benefit beyond that, because fewer calls are needed.
 _LARGEST_BATCH = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 4, torch.float16: 1}
 _PLAIN = (nn.Parameter, Tensor)
 
 
 def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
-    """Return whether `step` gives the same results as calling these layers, only faster.
+    """Return whether `step` computes the same results as calling these layers, only faster.
 
     Args:
         cells: The layers.
@@ -107,7 +107,7 @@ def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         and tensor.shape == shape
         and tensor.is_cpu
         and tensor.is_contiguous()
-        # As is_plain; the kernel refuses a parameter without memory.
+        # As in is_plain; the kernel rejects a parameter without memory.
         and not tensor.is_neg()
         and (type(tensor) is nn.Parameter or not tensor._is_zerotensor())
     )
@@ -125,7 +125,7 @@ def step(
         cells: The layers.
         x: `(1, B, E)`.
         c0: `(L, B, N·D)`; zeros if None.
-        after: Maps the number of a layer and its output to the input of the next layer.
+        after: Maps the index of a layer and its output to the input of the next layer.
 
     Returns:
         `h`: `(1, B, N·D)`, the output of the last layer.

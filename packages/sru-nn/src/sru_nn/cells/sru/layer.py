@@ -38,8 +38,8 @@ class SRUCell(Weights):
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ m ⊙ g(c_t) + (1 − r_t ⊙ m) ⊙ x'_t
 
-    x'_t is the input itself, times a constant if `rescale`, when the input is as wide as the output;
-    otherwise W has a fourth block that projects it. The arguments, their defaults and their
+    If the input is as wide as the output, x'_t is the input itself, times a constant with `rescale`.
+    Otherwise W has a fourth block that projects it. The arguments, their defaults and their
     meaning are those of `sru` 2.6.0, in the same order; `use_relu` comes from its first releases.
 
     Args:
@@ -64,8 +64,8 @@ class SRUCell(Weights):
         normalize_after: Whether `layer_norm` normalises the output instead of the input.
         weight_c_init: Bound of the uniform initialisation of v; None for √(3/2).
         use_relu: Whether g is ReLU.
-        projection_size: `n_proj`, as `sru` 3.0.0.dev calls it.
-        transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
+        projection_size: The name of `n_proj` in `sru` 3.0.0.dev.
+        transform_module: The name of `custom_m` in `sru` 3.0.0.dev.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
         bias: Whether the gates have learned biases; if False, the biases stay zero.
@@ -185,16 +185,16 @@ class SRUCell(Weights):
             reset: `(T, B)` bool, True where a sequence begins: as for `SRU`.
             cu_seqlens: `(S + 1,)` int32 or int64, where the concatenated sequences begin and end: as
                 for `SRU`.
-            x: Another name of `input`.
-            state: Another name of `c0`.
+            x: Another name for `input`.
+            state: Another name for `c0`.
 
         Returns:
-            `h`: `(T, B, N·D)`, with T = 1 for a single step; in the form of the input with `cu_seqlens`.
+            `h`: `(T, B, N·D)`, with T = 1 for a single step; in the layout of the input with `cu_seqlens`.
             `c`: `(B, N·D)`, the state after the last step, float32 or float64.
 
         Raises:
-            ValueError: A shape does not fit, an argument is passed under both of its names, `cu_seqlens` does
-                not divide the input, or `mask_pad` or `reset` comes with it.
+            ValueError: A shape does not fit, an argument is passed under both of its names, or `cu_seqlens`
+                does not divide the input or is combined with `mask_pad` or `reset`.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
@@ -216,9 +216,9 @@ class SRUCell(Weights):
 
         Args:
             x: `(B, E)`.
-            state: `(B, N·D)`, the state before the step; that of a new sequence if None.
+            state: `(B, N·D)`, the state before the step; the initial state if None.
             reset: `(B,)` bool, True where a sequence begins at this step; its state is then ignored.
-            c: Another name of `state`.
+            c: Another name for `state`.
 
         Returns:
             `h`: `(B, N·D)`.

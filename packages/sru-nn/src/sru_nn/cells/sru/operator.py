@@ -1,6 +1,6 @@
 """The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
 
-`arguments.py` in this folder has checked the arguments.
+The arguments have already been checked by `arguments.py`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def sru_recurrence(
             return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
     mask_c = inputs.mask_c
     chosen = None if is_recorded() else backend.active(inputs.u.device)
-    # The kernels compute no gradient for the dropout mask, which the modules draw at random. A graph gets the
-    # operator on any device, because it would unroll the loop of the reference.
+    # The kernels compute no gradient for the dropout mask, which the modules draw at random. A graph contains
+    # the operator on any device, because it would unroll the loop of the reference.
     if (
         is_transformed()
         or (mask_c is not None and mask_c.requires_grad)
@@ -77,7 +77,7 @@ def run(
     c_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
+    """Run the operators on a backend; if it is None, they choose one. `mask_c` has no gradient."""
     if reset is not None or cu_seqlens is not None:
         return pieces.run(chosen, inputs, reset, c_reset, cu_seqlens)
     u, v, bias, c0, x, mask_c, *rest = inputs
@@ -131,9 +131,9 @@ def sru_step(
     scale_x: float,
     weight_scale: Tensor | None = None,
 ) -> Tensor:
-    """Take one step of one layer on the CPU, projection included; without a mask, a gradient or a check.
+    """Take one step of one layer on the CPU, including the projection, without masks, gradients or checks.
 
-    All tensors are contiguous; the states, `v` and `bias` are in the accumulation dtype, the rest in one
+    All tensors are contiguous; the states, `v` and `bias` are in the accumulation dtype, the others in one
     storage dtype. Two directions are just more columns here.
 
     Args:

@@ -1,7 +1,7 @@
 """The SRU over rows of several sequences: the operators `sru_nn::sru_pieces_forward` and `_backward`.
 
-They generalise `sru_nn::sru_forward` and `sru_nn::sru_backward`: they also replace the state within a row, by
-`c_reset` at `marks` and, for concatenated sequences, at `cu_seqlens`.
+They generalise `sru_nn::sru_forward` and `sru_nn::sru_backward`: they also replace the state within a row,
+with `c_reset` at `marks` and, for concatenated sequences, at `cu_seqlens`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run(
     c_reset: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
+    """Run the operators on a backend; if it is None, they choose one. `mask_c` has no gradient."""
     u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     marks = None if cu_seqlens is not None else make_marks(mask_pad, reset, bidirectional)
     offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
@@ -39,14 +39,14 @@ def run(
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `h`, `c_last` and the states after each position, empty without `save`; they have no values."""
+    """Return `h`, `c_last` and the states after each position (empty without `save`), uninitialised."""
     length, batch, _, columns = inputs.u.shape
     h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(_rows(inputs), columns)
     return h, c_last, inputs.bias.new_empty((length, batch, columns) if save else (0,))
 
 
 def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`; they have no values."""
+    """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`, uninitialised."""
     u, v, bias, c_reset, x = inputs.u, inputs.v, inputs.bias, inputs.c_reset, inputs.x
     grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
     grad_c0 = bias.new_empty(_rows(inputs), u.shape[3])

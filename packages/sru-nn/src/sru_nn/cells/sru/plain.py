@@ -40,7 +40,7 @@ class Inputs(NamedTuple):
 class PieceInputs(NamedTuple):
     """The inputs of both operators for rows of several sequences, in the order of their schemas.
 
-    Shapes are as for `sru_recurrence`; `marks` are those of `sru_nn.pieces`, or only the padding as bool.
+    Shapes are as for `sru_recurrence`; `marks` is as in `sru_nn.pieces`, or a bool padding mask.
     """
 
     u: Tensor
@@ -79,7 +79,7 @@ def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | N
 
     h, c_last = by_marks(*inputs, states=walk)
     (c,) = walked
-    # The results of an operator may not share memory with its arguments.
+    # The results of an operator must not share memory with its arguments.
     c = reverse_second_direction(c) if inputs.bidirectional else c.clone()
     return h, c_last.clone(), c if save else None
 
@@ -152,7 +152,7 @@ def backward(
 
 
 def _padded_out(inputs: PieceInputs, cu_seqlens: Tensor) -> PieceInputs:
-    """Return the same with the sequences in a batch instead of `cu_seqlens`."""
+    """Return the inputs with the sequences as a padded batch instead of `cu_seqlens`."""
     names = ["u", *["x"] * (inputs.x is not None), *["v"] * (inputs.v.dim() == 4)]
     padded, marks = pieces.pad_out(cu_seqlens, *(getattr(inputs, name) for name in names))
     changes: dict[str, Any] = dict(zip(names, padded, strict=True))

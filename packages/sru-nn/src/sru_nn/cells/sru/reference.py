@@ -80,7 +80,7 @@ def read_inputs(
     bidirectional: bool,
     scale_x: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Convert the inputs to the accumulation dtype, both directions to one order, and neutralise the padding.
+    """Convert the inputs to the accumulation dtype and both directions to one order; neutralise the padding.
 
     Returns:
         u_c; u_f and u_r with their biases; v_f and v_r; the highway term, or None; and the padding
@@ -135,7 +135,7 @@ def sru_recurrence(
     cu_seqlens: Tensor | None = None,
     states: States = sru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step."""
+    """Compute `sru_nn.functional.sru_recurrence` step by step; equations, shapes and dtypes are there."""
     marks = mask_pad if reset is None else pieces.marks(mask_pad, reset, bidirectional)
     return by_marks(
         u, v, bias, c0, c_reset, x, mask_c, marks, cu_seqlens, bidirectional, activation, scale_x, states
@@ -157,11 +157,11 @@ def by_marks(
     scale_x: float,
     states: States = sru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it from `marks` (`sru_nn.pieces`, or only the padding as bool) instead of masks.
+    """Compute the recurrence from `marks` (as in `sru_nn.pieces`, or a bool padding mask), not masks.
 
     Only `c` depends on the previous step, so the loop `states` contains only the forget gate and the state;
-    the output gate and the highway are computed for all steps at once. Concatenated sequences are one
-    sequence whose state is replaced where the next one begins.
+    the output gate and the highway are computed for all steps at once. Concatenated sequences are treated as
+    one sequence whose state is replaced where the next one begins.
     """
     mask_pad = None if marks is None else pieces.padding(marks)
     inputs = read_inputs(u, v, bias, x, mask_pad, bidirectional, scale_x)

@@ -30,7 +30,7 @@ def run_layers(
         x: `(T, B, E)`, finite at padding.
         c0: `(L, B, N·D)`, the states before the first step; zeros if None.
         where: Which positions are real, and where sequences begin.
-        after: Maps the number of a layer and its output to the input of the next layer.
+        after: Maps the index of a layer and its output to the input of the next layer.
 
     Returns:
         `h`: `(T, B, N·D)`, the output of the last layer.
@@ -54,14 +54,14 @@ def run_layer(
 ) -> tuple[Tensor, Tensor]:
     """Run a layer without the checks of a call, which its stack has already done.
 
-    Hooks, and traces that record the names of modules, still need to see a call.
+    The layer is still called if it has hooks, or in a trace, which records the names of modules.
 
     Args:
         cell: The layer.
         x: `(T, B, E)`, finite at padding.
         c0: `(B, N·D)`, or None.
         where: Which positions are real, and where sequences begin.
-        *attention: The further arguments of an SRU++ layer.
+        *attention: The additional arguments of an SRU++ layer.
 
     Returns:
         `h`: `(T, B, N·D)`.

@@ -50,7 +50,7 @@ class SRUStack(Stack):
         """Convert the initial state from either of its shapes to `(L, B, N·D)`."""
         if c0 is None or c0.shape[-1] == self.output_size:
             return c0
-        # Concatenated, not transposed and flattened: whether that copies depends on B, and a graph must not.
+        # Not a transpose and a flatten: whether these copy depends on B, and a graph must not depend on it.
         return torch.cat(torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).unbind(1), dim=-1)
 
     def _returned_states(self, c: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ class SRU(SRUStack):
         normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
         use_relu: Whether to apply a ReLU to the state before the output.
-        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
-            state does not.
-        transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. The layout of
+            the state does not change.
+        transform_module: The name of `custom_m` in `sru` 3.0.0.dev.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
         learn_initial_state: Whether each layer has a learned initial state (see `SRUCell`).
@@ -227,16 +227,16 @@ class SRU(SRUStack):
                 learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is also
                 accepted.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
-                where a position is padding. The state passes it unchanged and its output is zero (the bias of
-                the norm with `normalize_after`, as in `sru` 2.6.0).
+                where a position is padding. Padding does not change the state, and its output is zero (the
+                bias of the norm with `normalize_after`, as in `sru` 2.6.0).
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
                 crosses this point; the second direction restarts just before it. A reset at padding is
                 ignored.
             cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences without padding,
                 sequence s from `cu_seqlens[s]` to `cu_seqlens[s + 1]`. The states then have S instead of B.
                 The values are checked on the CPU only.
-            x: Another name of `input`.
-            state: Another name of `c0`.
+            x: Another name for `input`.
+            state: Another name for `c0`.
 
         Returns:
             `h`: the outputs of the last layer, with the layout of `input` and N·D features.

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# PyTorch uses one thread for this many elements.
+# The number of elements up to which PyTorch uses one thread.
 _SERIAL = 32768
 
 
 def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
-    """Return an `nn.Linear`, or two with an inner width that is not 0, all without biases."""
+    """Return an `nn.Linear`, or two in sequence if `inner` is not 0, all without biases."""
     if inner == 0:
         return nn.Linear(inputs, outputs, bias=False)
     down, up = nn.Linear(inputs, inner, bias=False), nn.Linear(inner, outputs, bias=False)

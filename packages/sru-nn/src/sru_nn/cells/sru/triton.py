@@ -21,9 +21,9 @@ from sru_nn.pieces import FIRST, PAD
 from sru_nn.triton_pieces import sequence
 
 _PAD, _FIRST = tl.constexpr(PAD), tl.constexpr(FIRST)
-# Steps per chunk. The data of the backward pass for as many steps as in forward would not fit in registers.
+# Steps per chunk: fewer in the backward pass, whose data for more steps would not fit in the registers.
 _FORWARD_CHUNK, _BACKWARD_CHUNK = 8, 4
-# Columns per program, which is one warp: few if that is needed to give a GPU enough programs.
+# Columns per program, which is one warp: fewer if a GPU would otherwise have too few programs.
 _NARROW, _WIDE, _MANY = 32, 64, 16384
 
 
@@ -112,7 +112,7 @@ def _read_chunk(
 
 @triton.jit
 def _row(tensor, row, place, like):
-    """Return the columns of a program from a row of a tensor, zeros without a tensor."""
+    """Return the columns of a program from a row of a tensor; zeros if the tensor is None."""
     _, _, columns, column, exists, _, _, _, _ = place
     if tensor is None:
         found = tl.zeros_like(like)
@@ -123,7 +123,7 @@ def _row(tensor, row, place, like):
 
 @triton.jit
 def _parameters(v, bias, place, v_varies: tl.constexpr):
-    """Return b_f, b_r, v_f and v_r; ignore the last two where v varies."""
+    """Return b_f, b_r, v_f and v_r; the last two are meaningless if v varies."""
     _, _, _, column, exists, _, _, _, _ = place
     b_f = tl.load(bias + column, mask=exists, other=0.0)
     b_r = _row(bias, 1, place, b_f)

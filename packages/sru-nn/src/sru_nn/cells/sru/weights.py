@@ -31,7 +31,7 @@ _TOLD = (
     "highway_bias",
     "scale_x",
 )
-# Arguments that the weights were made with.
+# Arguments that determine the weights.
 _FIXED = frozenset(
     {"hidden_size", "bidirectional", "num_directions", "output_size", "num_matrices", "projection_size", "v1"}
 )
@@ -123,7 +123,7 @@ class Weights(nn.Module):
     def _warn_of_missing(self, state_dict: Mapping[str, Any], prefix: str) -> None:
         """Warn about a layer whose vectors are in a state dict but whose projection is not.
 
-        `sru` names its projection differently, so a loop that keeps only this module's names loses it.
+        `sru` names its projection differently, so filtering a state dict by this module's names drops it.
         """
         if self.transform is None or not {f"{prefix}weight_c", f"{prefix}bias"} <= state_dict.keys():
             return

@@ -111,7 +111,7 @@ class SRUppAttention(Transform):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Initialise the matrices as Glorot and Bengio do, and set α."""
+        """Apply Glorot initialisation to the matrices, and set α."""
         super().reset_parameters()
         self.alpha.fill_(self.rezero_init_alpha)
 
@@ -132,7 +132,7 @@ class SRUppAttention(Transform):
             input: `(T, B, E)`.
             mask_pad: `(T, B)`, non-zero where a position is padding, to which no position attends.
             attn_mask: `(T, M + T)`, the positions of the memory first: bool, True where a position must not
-                attend to another one, or numbers that are added to the scores, integers too.
+                attend to another one, or numbers (also integers) that are added to the scores.
             memory: `(M, B, E)`, the inputs of the earlier positions.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
             reset: `(T, B)` bool, True where a sequence begins; positions do not attend to other sequences.
@@ -225,7 +225,7 @@ class SRUppAttention(Transform):
 
     def _attend_padded(self, q: Tensor, seen: KeyValues, pad: Tensor | None) -> Tensor:
         """Return the attention outputs for queries of sequences with padding at their ends."""
-        # With causal attention no real position sees the padding.
+        # With causal attention no real position attends to the padding.
         return self._attend(q, seen, None, None if self.causal else pad, None)
 
     def _check(self, input: Any, where: Positions, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> int:
@@ -281,7 +281,7 @@ class SRUppAttention(Transform):
 
 
 def _kernels() -> contextlib.AbstractContextManager[None]:
-    """Avoid the fused kernels if they have no derivative or no batching rule."""
+    """Return a context without the fused kernels where they lack a derivative or a batching rule."""
     if torch.compiler.is_compiling() or not is_transformed():
         return contextlib.nullcontext()
     return sdpa_kernel(SDPBackend.MATH)

@@ -11,7 +11,7 @@ from sru_nn.pieces import piece_ids, sequence_numbers
 
 
 class AttentionMask(NamedTuple):
-    """The arguments of `scaled_dot_product_attention` that say which positions attend to which."""
+    """The arguments of `scaled_dot_product_attention` that determine which positions attend to which."""
 
     mask: Tensor | None = None
     """Broadcasts to `(B, H, T, S)`: True where a position attends, or a bias that is added to the scores."""
@@ -36,11 +36,11 @@ def attention_mask(
     Args:
         q: `(B, H, T, ·)`, the queries.
         earlier: M, the number of positions before them; S = M + T.
-        causal: Whether positions attend to nothing that comes later.
+        causal: Whether positions attend only to themselves and earlier ones.
         context: With `causal`, how far back a position attends at most; None for no limit.
         attn_mask: `(T, S)`, bool, True where a position must not attend, or numbers added to the scores.
         pad: `(S, B)` bool, True where a position is padding, to which no position attends.
-        pieces: `(S, B)`, the index of the sequence that a position belongs to; none attends to another.
+        pieces: `(S, B)`, the index of the sequence that a position belongs to and attends within.
     """
     length = q.shape[2]
     # A single position that comes last needs no causal mask.
@@ -73,12 +73,12 @@ def attention_mask(
 
 
 def joined_masks(earlier: Tensor | None, positions: int, mask: Tensor | None, like: Tensor) -> Tensor:
-    """Return which of all positions are padding, `(S, B)` bool.
+    """Return `(S, B)` bool, True where a position, earlier or new, is padding.
 
     Args:
-        earlier: `(M, B)`, the padding among the earlier positions; None for none.
+        earlier: `(M, B)`, the padding among the earlier positions; None if there is none.
         positions: M.
-        mask: `(T, B)`, the padding among the new positions; None for none.
+        mask: `(T, B)`, the padding among the new positions; None if there is none.
         like: `(T, B, ...)`, the new positions.
     """
     length, batch = like.shape[:2]
@@ -108,7 +108,7 @@ def pieces_of_all(
 
 
 def ended(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
-    """Return `(T, B)` bool, True at padding and where another sequence begins after a position."""
+    """Return `(T, B)` bool, True at padding and at positions of sequences that have ended."""
     pieces = piece_ids(reset, mask_pad)
     past = pieces != pieces[-1:]
     return past if mask_pad is None else past | mask_pad

@@ -37,8 +37,8 @@ class SRUppCell(SRUCell):
         normalize_after: As for `SRUCell`.
         transform_module: An `SRUppAttention` or `SRUppProjectedLinear` with E inputs and K·N·D outputs, gate
             after gate; or another module that is called in the same way and returns the layout of `sru`,
-            `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E ≠ N·D. It gets `reset` and
-            `cu_seqlens` as keyword arguments, if there are any.
+            `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E ≠ N·D. It receives `reset` and
+            `cu_seqlens` as keyword arguments if they are given.
         rescale: As for `SRUCell`.
         has_skip_term: As for `SRUCell`.
         use_tanh: As for `SRUCell`.
@@ -47,19 +47,19 @@ class SRUppCell(SRUCell):
         weight_c_init: As for `SRUCell`.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
             like the input. With False it is used as is, as in `sru` 3.0.0.dev6. With True, segments whose
-            memory holds the inputs of the earlier segments give the outputs of the whole sequence.
+            memory holds the inputs of the earlier segments produce the same outputs as the whole sequence.
         learn_initial_state: As for `SRUCell`.
 
     Attributes:
-        transform: The `transform_module`; None if it is of another type, which is then available as
-            `custom_m`.
+        transform: The `transform_module` if it is an `SRUppAttention` or `SRUppProjectedLinear`; otherwise
+            None, and the module is available as `custom_m`.
         weight_c: `(2·N·D,)`, v_f then v_r.
         bias: `(2·N·D,)`, b_f then b_r.
 
     State dicts of `sru` 3.0.0.dev6 load unchanged.
 
     Raises:
-        ValueError: There is no `transform_module` or it has other sizes, a size is not positive, or a
+        ValueError: There is no `transform_module` or its sizes do not fit, a size is not positive, or a
             probability is outside [0, 1).
 
     Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
@@ -151,8 +151,8 @@ class SRUppCell(SRUCell):
             reset: As for `SRUCell`. Positions do not attend to other sequences either. The memory belongs to
                 the sequence before the first reset.
             cu_seqlens: As for `SRUCell`. Each sequence attends only to itself, and there is no memory.
-            x: Another name of `input`.
-            state: Another name of `c0`.
+            x: Another name for `input`.
+            state: Another name for `c0`.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
         where = Positions(mask_pad, reset, cu_seqlens)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class KeyValues(NamedTuple):
-    """The keys and values of the positions that an attention has seen."""
+    """The keys and values of the positions that attention has processed."""
 
     keys: Tensor
     """`(B, H, S, P/H)`."""
@@ -18,7 +18,7 @@ class KeyValues(NamedTuple):
 
 
 class Cache:
-    """A memory of keys and values instead of inputs; the attention it is passed to adds the new ones."""
+    """A memory of keys and values instead of inputs; the attention that receives it appends the new ones."""
 
     def __init__(self, seen: KeyValues | None = None) -> None:
         self.seen = seen

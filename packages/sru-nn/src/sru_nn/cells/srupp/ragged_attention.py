@@ -1,4 +1,4 @@
-"""Attention within concatenated sequences of any lengths."""
+"""Attention within concatenated sequences of any length."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sru_nn.cells.srupp.memory import KeyValues
 from sru_nn.operators import is_plain
 
 MASKED = 2048
-"""The most positions for which a mask is used on a device where reading the lengths means a wait."""
+"""The maximum number of positions for which a mask is used where reading the lengths synchronises."""
 
 
 class Group(NamedTuple):
-    """A batch of S' sequences that differ in length by less than a factor of 2; T' is the longest."""
+    """A batch of S' sequences that differ in length by less than a factor of 2; T' is the largest length."""
 
     inside: Tensor
-    """`(T', S')`, the positions to read. Padding repeats the last, so that a NaN stays in its sequence."""
+    """`(T', S')`, the positions to read. Padding repeats the last one, so a NaN stays in its sequence."""
     pad: Tensor | None
-    """`(T', S')` bool, True at padding, at the end of each sequence; None without any."""
+    """`(T', S')` bool, True at the padding at the end of each sequence; None without padding."""
     places: Tensor
     """`(T'·S',)`, where to write the output of each position; padding has its own row after the last."""
 
@@ -32,7 +32,7 @@ _of_call: ContextVar[tuple[Tensor, list[list[Group]]] | None] = ContextVar("_of_
 
 
 def reading_once(cu_seqlens: Tensor | None) -> contextlib.AbstractContextManager[None]:
-    """Return a block in which these lengths are read once for all layers: on a GPU each read is a wait."""
+    """Return a context in which these lengths are read once for all layers; a read synchronises a GPU."""
     if cu_seqlens is None or not is_plain(cu_seqlens):
         return contextlib.nullcontext()
     return _reading_once(cu_seqlens)
@@ -65,7 +65,7 @@ def attend_by_length(
 ) -> Tensor:
     """Attend within each sequence, in batches of sequences of similar lengths.
 
-    A long sequence therefore adds no padding to a short one, and at most three quarters of the scores are of
+    A long sequence therefore adds no padding to a short one, and at most three quarters of the scores are
     padding.
 
     Args:
@@ -94,7 +94,7 @@ def attend_by_length(
 
 
 def _groups(cu_seqlens: Tensor, total: int) -> list[Group]:
-    """Return the sequences that are not empty, by length."""
+    """Group the non-empty sequences by length."""
     given, made = _of_call.get() or (None, [])
     if cu_seqlens is not given:
         return _read(cu_seqlens, total)

@@ -35,9 +35,9 @@ class SRUpp(StreamingStack):
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features of each direction.
-        proj_size: P, the width in which attention happens.
+        proj_size: P, the width of the attention.
         num_layers: L, the number of layers.
-        dropout: Probability of the variational dropout of each layer's output but the last one's, and of
+        dropout: Probability of the variational dropout on the output of each layer but the last, and of
             the dropout after each attention.
         attn_dropout: Probability of the dropout of the attention maps.
         num_heads: H, the number of heads of each attention.
@@ -57,7 +57,7 @@ class SRUpp(StreamingStack):
         context: With `causal`, the maximum number of earlier positions that a position attends to; None for
             all.
         batch_first: Whether the batch dimension of input, output, the padding masks and the memory comes
-            first. That of the state does not.
+            first. The layout of the state does not change.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
             like the input; see `SRUppCell`.
         learn_initial_state: Whether each layer has a learned initial state (see `SRUCell`).
@@ -212,10 +212,10 @@ class SRUpp(StreamingStack):
                 learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is also
                 accepted.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. No position attends to it, the state passes it unchanged, and its output
-                is zero (the bias of the norm with `normalize_after`).
+                position is padding. No position attends to padding, it does not change the state, and its
+                output is zero (the bias of the norm with `normalize_after`).
             attn_mask: `(T, M + T)`, the positions of the memory first: bool, True where a position must not
-                attend to another one, or numbers that are added to the scores, integers too, as in `sru`.
+                attend to another one, or numbers (also integers, as in `sru`) that are added to the scores.
                 It is combined with `causal`. A position whose mask excludes everything attends to nothing.
             memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
                 `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
@@ -225,8 +225,8 @@ class SRUpp(StreamingStack):
             reset: As for `SRU`. Positions do not attend to other sequences either. The memory belongs to the
                 sequence before the first reset.
             cu_seqlens: As for `SRU`. Each sequence attends only to itself, and there is no memory.
-            x: Another name of `input`.
-            state: Another name of `c0`.
+            x: Another name for `input`.
+            state: Another name for `c0`.
 
         Returns:
             `h`: the outputs of the last layer, with the layout of `input` and N·D features.
@@ -240,8 +240,8 @@ class SRUpp(StreamingStack):
 
         Raises:
             ValueError: A shape or the length of `memory` does not fit, an argument is passed under both of
-                its names, `mask_pad` or `reset` comes with a `PackedSequence`, or one of them or a memory
-                with `cu_seqlens`.
+                its names, `mask_pad` or `reset` is combined with a `PackedSequence`, or one of them or a
+                memory with `cu_seqlens`.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
@@ -279,7 +279,7 @@ class SRUpp(StreamingStack):
     def _run_packed(
         self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
     ) -> tuple[Tensor, Any]:
-        """Run packed sequences as a batch with padding, because their memory has a batch axis."""
+        """Run packed sequences as a padded batch, because their memory has a batch axis."""
         (padded,), mask_pad = pad_out(cu_seqlens, x, length=longest)
         h, state = self._run(padded, state, Positions(mask_pad), **options)
         return lay_end_to_end(h, cu_seqlens, x.shape[0]), state

@@ -30,12 +30,12 @@ class SRUppState(NamedTuple):
 
 
 def remembered(caches: Iterable[KeyValues | None]) -> int:
-    """Return S, the number of positions that layers remember."""
+    """Return S, the number of cached positions."""
     return next((cache.keys.shape[2] for cache in caches if cache is not None), 0)
 
 
 def restarted(state: SRUppState, reset: Tensor, initial: Tensor | None) -> SRUppState:
-    """Return the state with that of a new sequence where `reset`, `(B,)` bool, is True.
+    """Return the state, reset to that of a new sequence where `reset`, `(B,)` bool, is True.
 
     Args:
         state: The state of a batch.
@@ -44,7 +44,7 @@ def restarted(state: SRUppState, reset: Tensor, initial: Tensor | None) -> SRUpp
     """
 
     def forget(part: Tensor) -> Tensor:
-        # The padding in `pad` would be enough, but for a NaN.
+        # Marking these positions in `pad` would be enough, except for NaN.
         return part.masked_fill(reset[:, None, None, None], 0.0)
 
     caches = tuple(cache and KeyValues(*map(forget, cache)) for cache in state.caches)

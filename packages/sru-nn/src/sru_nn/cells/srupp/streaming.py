@@ -66,9 +66,9 @@ class StreamingStack(SRUStack):
     ) -> tuple[Tensor, SRUppState]:
         """Run the stack over the next positions of a sequence.
 
-        Chunks of any length give the same outputs as `forward` on the whole sequence. The state holds the
+        Chunks of any length produce the same outputs as `forward` on the whole sequence. The state holds the
         keys and values of earlier positions, at most `context` of them; call its `detach` to stop gradients
-        between two calls. Positions of sequences that have ended stay in it, like padding.
+        between two calls. Positions of ended sequences stay in it and are treated like padding.
 
         Args:
             x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.

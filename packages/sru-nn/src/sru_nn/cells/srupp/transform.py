@@ -32,7 +32,7 @@ class Transform(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Initialise the matrices as Glorot and Bengio do; more dropout before the last makes it smaller."""
+        """Apply Glorot initialisation to the matrices; scale the last one down for the dropout before it."""
         *first, last = [module for module in self.children() if isinstance(module, nn.Linear)]
         for linear in first:
             nn.init.xavier_uniform_(linear.weight)
