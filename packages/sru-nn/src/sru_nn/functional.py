@@ -149,12 +149,12 @@ def gated_linear_recurrence(
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
-    On a CPU it runs step by step in the kernels of `sru-kernels` where they can be used (see
-    `sru_nn.backend`). Everywhere else it processes chunks of 32 steps as matrix products: in Triton on a GPU,
-    with float32 products that follow `torch.set_float32_matmul_precision`, or in plain PyTorch, where values
-    that decay within a chunk below 1e-19 of a query, a key or a state (1e-154 in float64) are taken as zero.
-    All of these are accurate for gates of any size. Forward-mode differentiation, `torch.func` transforms and
-    second derivatives use the reference, step by step.
+    It runs in the kernels of `sru-kernels` where they can be used (see `sru_nn.backend`), on a CPU step by
+    step. Everywhere else it processes chunks of 32 steps as matrix products: in Triton on a GPU, with float32
+    products that follow `torch.set_float32_matmul_precision`, or in plain PyTorch, where values that decay
+    within a chunk below 1e-19 of a query, a key or a state (1e-154 in float64) are taken as zero. All of
+    these are accurate for gates of any size. Forward-mode differentiation, `torch.func` transforms and second
+    derivatives use the reference, step by step.
 
     Non-finite values affect only their own head and sequence; in chunks they may also affect earlier steps.
 
@@ -274,11 +274,14 @@ def ligru_recurrence(
         ValueError: A shape, a device or the combination of options is wrong.
         TypeError: A dtype is wrong.
 
-    Products are in the accumulation dtype, even under autocast. It runs in the kernels of `sru-kernels` where
-    they can be used (see `sru_nn.backend`), otherwise in plain PyTorch. `torch.func` transforms, a `mask_h`
-    with a gradient and second derivatives use the reference; a compiled graph supports only first
-    derivatives. Non-finite values affect only their own sequence, from their step on. The next step
-    multiplies by them, and it is unspecified which states are then infinite, NaN or finite.
+    Products are in the accumulation dtype, even under autocast; but on processors with AVX512-BF16 a product
+    with a bfloat16 `weight` rounds the state, or its gradient, to bfloat16. It runs in the kernels of
+    `sru-kernels` where they can be used (see `sru_nn.backend`), otherwise in plain PyTorch. `torch.func`
+    transforms, a `mask_h` with a gradient and second derivatives use the reference; a compiled graph supports
+    only first derivatives.
+
+    Non-finite values affect only their own sequence, from their step on. The next step multiplies by them,
+    and it is unspecified which states are then infinite, NaN or finite.
 
     Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", 2018 (arXiv:1803.10225);
     Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic Speech

@@ -49,7 +49,7 @@ def _place(cu_seqlens, length, rows, hidden, columns, back: tl.constexpr, block:
     """Return the part of the input that a program processes.
 
     That is its row, its direction, the number of columns, its own and which of them exist; the position of
-    its first step, the distance to the next, the number of steps, and the position of each column.
+    its first step, the distance to the next, the number of steps, and the number of steps of each column.
     """
     row, second = tl.program_id(0).to(tl.int64), tl.program_id(2)
     column = tl.program_id(1) * block + tl.arange(0, block)

@@ -22,8 +22,7 @@ class SRUppCell(SRUCell):
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ m ⊙ g(c_t) + (1 − r_t ⊙ m) ⊙ x'_t
 
-    The arguments, their defaults and their order are those of `sru` 3.0.0.dev6; `SRUCell` explains those that
-    are not listed.
+    The arguments, their defaults and their order are those of `sru` 3.0.0.dev6.
 
     Args:
         input_size: E, the number of input features.
