@@ -2,7 +2,7 @@
 
 The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`) and run on CPU and CUDA
 tensors. Triton comes with PyTorch builds for GPUs: CUDA, ROCm (whose devices are also called `cuda`) and
-Intel (`xpu`). Plain PyTorch, the reference, runs step by step on any device, including Apple's `mps`.
+Intel (`xpu`). Plain PyTorch, the reference, runs on any device, including Apple's `mps`.
 
 With the choice `"auto"`, the default, the first of the three that can run on a device is used. The
 environment variable `SRU_NN_BACKEND` sets the choice a process starts with.
