@@ -34,7 +34,7 @@ from ci.environments import (
 )
 from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 
-# Python keeps the bytecode of what is imported; pip would compile all of PyTorch, which takes a minute. For
+# Python caches the bytecode of what it imports; pip would compile all of PyTorch, which takes a minute. For
 # pip, "0" sets this option and "1" clears it.
 os.environ["PIP_NO_COMPILE"] = "0"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -86,7 +86,7 @@ def lint(session: nox.Session) -> None:
 
 
 def cxx_sources() -> list[str]:
-    """Our C++ and CUDA files, without those that a build leaves in the tree."""
+    """Return our C++ and CUDA files, without those that a build leaves in the tree."""
     files = (file for kind in ("include", "src", "tests") for file in Path("packages").glob(f"*/{kind}/**/*"))
     return sorted(str(file) for file in files if file.suffix in CXX_SUFFIXES)
 
@@ -109,7 +109,7 @@ def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the Python that started nox; `tests-compile` and the others run the slower rest."""
+    """Run the tests on the Python that started nox; `tests-compile` and others run the slower ones."""
     run_tests(session, TORCH, *PARALLEL, kernels=cuda("OFF"))
 
 
@@ -122,7 +122,7 @@ def tests_compile(session: nox.Session) -> None:
 @nox.session(name="tests-matrix", python=VERSIONS["python"])
 @nox.parametrize("torch", VERSIONS["torch"]["supported"], ids=VERSIONS["torch"]["supported"])
 def tests_matrix(session: nox.Session, torch: str) -> None:
-    """Run both on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
+    """Run both on every supported Python and torch; one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
     run_tests(session, f"torch=={torch}", *WITH_COMPILE, *PARALLEL, kernels=cuda("OFF"))
 
 
@@ -248,7 +248,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def dev(session: nox.Session) -> None:
-    """Make one environment with everything, our packages editable, in the folder .venv."""
+    """Create an environment with everything in .venv, with our packages editable."""
     session.run(sys.executable, "-m", "virtualenv", "--clear", ".venv")
     editable = [word for folder in folders() for word in ("--editable", folder)]
     tools = (*PYTEST, *EXTRAS, *CUDA_TOOLS, *LINTERS, "mypy")
@@ -259,7 +259,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(name="cuda-report")
 def cuda_report(session: nox.Session) -> None:
-    """Compile the CUDA kernels for every architecture; writes docs/benchmarks/cuda-kernels.md. Needs nvcc."""
+    """Compile the CUDA kernels for all architectures with nvcc and write docs/benchmarks/cuda-kernels.md."""
     install_kernels(session, cuda("OFF"))
     session.install(*PINS, *CUDA_TOOLS, "numpy")
     session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
@@ -267,7 +267,7 @@ def cuda_report(session: nox.Session) -> None:
 
 @nox.session(name="gpu-report")
 def gpu_report(session: nox.Session) -> None:
-    """Test and time the kernels on this machine's GPU, in ten minutes; writes docs/benchmarks/gpu.md."""
+    """Test and time the kernels on this machine's GPU in ten minutes; write docs/benchmarks/gpu.md."""
     if problem := no_cuda_device():
         session.error(f"gpu-report needs a CUDA device: {problem}")
     install_kernels(session, cuda("ON", "native"))
@@ -277,7 +277,7 @@ def gpu_report(session: nox.Session) -> None:
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """Run the tests of the CPU kernels under the address and the undefined behaviour sanitizer."""
+    """Run the tests of the CPU kernels under the address and undefined behaviour sanitizers."""
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
     session.install(*PINS, *PYTEST)
     session.install(
@@ -312,12 +312,12 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the wheels of all packages, or those named, into dist: docs/developers/wheels.md."""
+    """Build the wheels of all packages, or of those named, into dist; see docs/developers/wheels.md."""
     options = wheel_options("wheels").parse_args(session.posargs)
     build_wheels(session, options.names or list(PACKAGES), options.kernels)
 
 
 @nox.session(name="check-wheel")
 def check_wheel(session: nox.Session) -> None:
-    """Check the files in dist, built if missing: a user's program with each alone, then the tests."""
+    """Check the wheels in dist, building missing ones: a user's program with each alone, then the tests."""
     check_wheels(session)

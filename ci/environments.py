@@ -15,12 +15,12 @@ TORCH = f"torch=={VERSIONS['torch']['default']}"
 TRITON = f"triton=={VERSIONS['triton']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
-# One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
+# One test process per processor, up to what fits into the memory of a small machine. A file stays in one
 # process, which sets up its fixtures once.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # The tests of both `tests` and `tests-compile`.
 WITH_COMPILE = ("-m", "not gpu and not cuda and not triton")
-# Two threads each are enough to meet the threaded code; while they wait, the other processes work.
+# Two threads each are enough to exercise the threaded code; while they wait, the other processes work.
 # PyTorch's compiler would start processes that import PyTorch, to compile only a file or two.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 # Formats that some tests write and read back.
@@ -35,7 +35,7 @@ EXTRAS = (*FORMATS, *SPACY, *SPEECH, *TRANSLATION)
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
 
-# Each package and the packages of ours that come with it when it is installed alone.
+# Each package, with those of our packages that are installed along with it.
 PACKAGES = {
     "sru-kernels": [],
     "sru-nn": [],
@@ -43,20 +43,20 @@ PACKAGES = {
     "sru-apps": ["sru-data", "sru-nn"],
 }
 
-# Those without compiled code; `install_kernels` installs the other one.
+# The packages without compiled code; `install_kernels` installs the other one.
 PURE = ("sru-nn", "sru-data", "sru-apps")
-# What a wheel of sru-kernels is made from, and with.
+# What a wheel of sru-kernels is built from, and the variables that affect its build.
 KERNEL_SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "cmake", "include", "src")
 BUILD_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CMAKE_ARGS", "CUDACXX")
 
 
 def folders(*names: str) -> list[str]:
-    """The folders of the given packages, or of all."""
+    """Return the folders of the given packages, or of all."""
     return [f"./packages/{name}" for name in names or PACKAGES]
 
 
 def cuda(wanted: str, architectures: str | None = None) -> list[str]:
-    """Pip options for the CUDA kernels of sru-kernels: whether (AUTO, ON or OFF), and for which GPUs."""
+    """Return pip options: whether to build the CUDA kernels (AUTO, ON or OFF), and for which GPUs."""
     defines = {"SRU_KERNELS_CUDA": wanted}
     if architectures is not None:
         defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
@@ -64,9 +64,9 @@ def cuda(wanted: str, architectures: str | None = None) -> list[str]:
 
 
 def install_kernels(session: nox.Session, options: list[str]) -> None:
-    """Install sru-kernels from a wheel that is kept in .nox, because compiling it takes minutes.
+    """Install sru-kernels from a wheel that is cached in .nox, because compiling it takes minutes.
 
-    A change of a source, an option, the compiler or the Python leads to another wheel.
+    It is built again if a source, an option, the compiler or Python changes.
     """
     suffix = "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"
     python = session.run_install("python", "-c", suffix, silent=True)
@@ -90,12 +90,12 @@ def install_kernels(session: nox.Session, options: list[str]) -> None:
 
 
 def cuda_of_this_machine() -> list[str]:
-    """CUDA kernels for this machine's GPU; none without one, because nothing would run them."""
+    """Return pip options: CUDA kernels for this machine's GPU, or none if there is no GPU to run them."""
     return cuda("OFF") if no_cuda_device() else cuda("AUTO", "native")
 
 
 def no_cuda_device() -> str | None:
-    """Return why there is no usable CUDA device; asks the driver, so that nothing need be installed."""
+    """Return why there is no usable CUDA device, or None; ask the driver, so nothing need be installed."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

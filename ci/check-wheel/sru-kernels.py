@@ -16,7 +16,7 @@ assert find_spec("torch") is None, "sru-kernels brought torch with it"
 
 
 def address(values: array[float]) -> int:
-    """Where the first of the values lies."""
+    """Return the address of the first value."""
     return values.buffer_info()[0]
 
 

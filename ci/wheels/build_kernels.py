@@ -18,7 +18,7 @@ from contents import Contents, look_into
 
 FOLDERS = {"cuda": Path("dist"), "cpu": Path("dist/cpu")}
 # Clang with the headers and symbols of any glibc; this one is no newer than what PyTorch's own wheels need.
-# nvcc does not take it as its host compiler.
+# nvcc does not accept it as its host compiler.
 ZIG = f"{Path(ziglang.__file__).with_name('zig')} c++ -target {platform.machine()}-linux-gnu.2.28"
 
 
@@ -42,7 +42,7 @@ def mark_cpu_only(source: Path) -> None:
 
 
 def build(archive: Path, kind: str) -> Contents:
-    """Compile, repair and inspect; a problem with the wheel ends the program before dist is changed."""
+    """Compile, repair and inspect a wheel; exit before dist is changed if the wheel has a problem."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         source = unpack(archive, work / "source")
@@ -64,7 +64,7 @@ def build(archive: Path, kind: str) -> Contents:
 
 
 def main() -> None:
-    """Build the wheel that the arguments name, and describe it."""
+    """Build the wheel that the arguments specify, and describe it."""
     archive, kind = sys.argv[1:]
     begin = time.monotonic()
     print(build(Path(archive), kind))

@@ -19,7 +19,7 @@ LARGEST_LIBRARY = 20_000_000
 
 @dataclass(frozen=True)
 class Contents:
-    """An inspected wheel; prints itself."""
+    """An inspected wheel; `str` describes it."""
 
     wheel: Path
     libraries: dict[str, tuple[int, list[str]]]  # name -> size in bytes, what it links
@@ -34,7 +34,7 @@ class Contents:
 
 
 def dynamic_tags(library: bytes) -> list[tuple[str, str]]:
-    """The names of the libraries that an ELF file needs, and its search path for them."""
+    """Return the names of the libraries that an ELF file needs, and its search path for them."""
     sections = ELFFile(BytesIO(library)).iter_sections()
     tags = [tag for section in sections if isinstance(section, DynamicSection) for tag in section.iter_tags()]
     kinds = {"DT_NEEDED": "needed", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}

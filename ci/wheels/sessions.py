@@ -38,7 +38,7 @@ INSTALLED = [
 
 
 def wheel_options(session: str) -> argparse.ArgumentParser:
-    """The arguments of the wheel sessions after `--`."""
+    """Return the parser of the arguments after `--` in the wheel sessions."""
     parser = argparse.ArgumentParser(prog=f"nox -s {session} --")
     parser.add_argument("names", nargs="*", type=package, metavar="PACKAGE", help="default: all packages")
     parser.add_argument("--kernels", choices=["cuda", "cpu"], help="this wheel of sru-kernels, not the other")
@@ -46,14 +46,14 @@ def wheel_options(session: str) -> argparse.ArgumentParser:
 
 
 def package(name: str) -> str:
-    """The name, if it is that of a package."""
+    """Return the name if it is the name of a package."""
     if name not in PACKAGES:
         raise argparse.ArgumentTypeError(f"the packages are {', '.join(PACKAGES)}; got {name}")
     return name
 
 
 def build_wheels(session: nox.Session, names: list[str], kernels: str | None = None) -> None:
-    """Build each wheel from the source distribution, which shows that it is complete."""
+    """Build each wheel from its source distribution, to show that the latter is complete."""
     session.install(*PINS, *WHEEL_TOOLS)
     for name in names:
         what = ["--sdist"] if name == "sru-kernels" else []
@@ -70,7 +70,7 @@ def build_wheels(session: nox.Session, names: list[str], kernels: str | None = N
 
 
 def check_wheels(session: nox.Session) -> None:
-    """Check the files in dist, built if missing: a user's program with each alone, then the tests."""
+    """Check the wheels in dist, building missing ones: a user's program with each alone, then the tests."""
     parser = wheel_options("check-wheel")
     parser.add_argument(
         "--torch", action="append", metavar="VERSION", help="test on this one; may be repeated"
@@ -107,7 +107,7 @@ def check_wheels(session: nox.Session) -> None:
 
 
 def find_wheels(tag: str, kernels: str | None) -> list[tuple[str, Path]]:
-    """The newest wheel in dist of each package for a Python; for sru-kernels both, the CUDA one first."""
+    """Return the newest wheel of each package for a Python; for sru-kernels both, the CUDA one first."""
     found = []
     for name in PACKAGES:
         python, folders = "py3", ["dist"]
@@ -120,7 +120,7 @@ def find_wheels(tag: str, kernels: str | None) -> list[tuple[str, Path]]:
 
 
 def check_alone(session: nox.Session, wanted: str, folders: list[str], work: Path) -> None:
-    """Install as a user would, from copies of the wheel folders, and test it outside the source tree."""
+    """Install a package as a user would, from copies of the folders, and test it outside the source tree."""
     name = wanted.partition("[")[0]
     brings = {name, *PACKAGES[name]} | ({"sru-kernels"} if wanted.endswith("[kernels]") else set())
     if "sru-kernels" in brings and not any((work / folders[-1]).glob("sru_kernels-*")):

@@ -90,7 +90,7 @@ SRU_KERNELS_HOST_DEVICE Exp<A> split_exp(A x) {
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A absolute(A x) {
 #if defined(__CUDA_ARCH__)
-    return fabs(x);  // a flag of the instruction that reads it
+    return fabs(x);  // a modifier of the instruction that reads it
 #else
     using Bits = typename ExpConstants<A>::Bits;
     return bit_cast<A>(static_cast<Bits>(bit_cast<Bits>(x) & (~Bits{0} >> 1)));
@@ -157,7 +157,7 @@ SRU_KERNELS_HOST_DEVICE A reciprocal(A x) {
 }
 
 /// σ(x) and 1 − σ(x), each to full relative precision: neither is computed by subtraction. Accurate to 3 ulp;
-/// on a GPU, the smaller one in float32 to 8.
+/// on a GPU, to 8 ulp for the smaller one in float32.
 template <typename A>
 struct Gate {
     A open;
@@ -186,8 +186,8 @@ SRU_KERNELS_HOST_DEVICE A tanh(A x) {
 }
 
 #if defined(__CUDA_ARCH__)
-/// Σ (−1)^k r^(2k) / (first + 2k)! to `degree`, by Horner's rule: the cosine of r from 0, the sine over r
-/// from 1.
+/// Σ (−1)^k r^(2k) / (first + 2k)! to `degree`, by Horner's rule: cos(r) for first = 0, sin(r) / r for
+/// first = 1.
 template <int first, int degree, typename A>
 __device__ __forceinline__ A alternating_series(A square) {
     constexpr A coefficient = static_cast<A>(1.0 / factorial(first));
@@ -198,8 +198,8 @@ __device__ __forceinline__ A alternating_series(A square) {
     }
 }
 
-/// The sine of x plus `turns` quarter turns. CUDA's own uses local memory for large x and a table for
-/// doubles.
+/// The sine of x plus `turns` quarter turns. CUDA's own function uses local memory for large x and a table
+/// for doubles.
 ///
 /// x is split into a whole number of quarter turns and a remainder of at most half of one. Two terms of 2/π
 /// keep the remainder as accurate as x, up to |x| = 2^22, or 2^50 for doubles.

@@ -12,8 +12,8 @@
 #include <cuda_fp16.h>
 #endif
 
-// 16-bit storage in integer arithmetic, which vectorises for every instruction set. GPUs use their own
-// instructions.
+// Conversions of 16-bit numbers in integer arithmetic, which vectorises for every instruction set. GPUs use
+// their own instructions.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// The bits of an IEEE 754 binary16. An enum, because compilers do not vectorise loops over structs.
@@ -41,7 +41,7 @@ SRU_KERNELS_HOST_DEVICE float load(Half value) {
     const auto bits = static_cast<std::uint32_t>(value);
     const std::uint32_t sign = (bits & 0x8000U) << 16;
     const std::uint32_t magnitude = (bits & 0x7fffU) << 13;
-    // 2^112 is the difference of the exponent biases; multiplying by it also converts subnormals.
+    // The exponent biases differ by 112; multiplying by 2^112 also converts subnormals.
     const std::uint32_t finite = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) * 0x1p112F);
     const std::uint32_t rest = magnitude < 0x0f800000U ? finite : (magnitude | 0x7f800000U);
     return bit_cast<float>(sign | rest);

@@ -50,8 +50,8 @@ inline std::string describe(Range range) {
     return range.high == Range::unbounded ? "at least " + low : low + " or " + std::to_string(range.high);
 }
 
-/// The limit of the product of the sizes of all axes. No array comes close, and the numbers that a kernel
-/// computes from its sizes, at most several thousand times the product, do not overflow.
+/// The limit on the product of all sizes. No array comes close, and the numbers that a kernel computes from
+/// its sizes, at most several thousand times the product, do not overflow.
 constexpr Index too_many = Index{1} << 50;
 
 /// Fills fields from a tuple, first to last, and checks what can be checked without reading memory.
@@ -96,7 +96,7 @@ class Reader {
         }
     }
 
-    /// An address as an integer, such as `data_ptr()` and `ctypes.data`; 0 for an absent array.
+    /// An address as an integer, such as `data_ptr()` or `ctypes.data`; 0 for an absent array.
     template <typename Array>
     void operator()(const char* name, Array& field, Presence presence, const char*) {
         const py::handle value = next();
@@ -145,7 +145,7 @@ class Reader {
     const char* function_;
     PyObject* tuple_;
     py::ssize_t next_ = 0;
-    Index product_ = 1;  // of the sizes so far, without those of empty axes
+    Index product_ = 1;  // of the nonzero sizes so far
 };
 
 /// Reads a kernel's arguments from its named tuple, and checks that each option is at least `least`. In

@@ -48,7 +48,7 @@ Raises:
     TypeError: An argument has the wrong type.
     ValueError: A size is out of range, a required array is absent, one is given that must be absent, or
         offsets do not rise from 0 to the number of positions.
-    MemoryError: There is too little memory to work in.
+    MemoryError: Working memory cannot be allocated.
 )";
     module.attr("cpu").cast<py::module_>().def(Args::kernel.name, function, py::arg("args"), py::kw_only(),
                                                py::arg("num_threads"), description.c_str());

@@ -18,7 +18,7 @@ namespace sru_kernels {
 using Size = Index;
 using Number = double;
 using Flag = bool;
-using In = const void*;  // arrays; nullptr where an optional one is absent
+using In = const void*;  // arrays; nullptr for an absent optional array
 using Out = void*;
 using Mask = const std::uint8_t*;
 using Offsets = const std::int64_t*;
@@ -32,7 +32,7 @@ SRU_KERNELS_HOST_DEVICE Index within(Index low, Index value, Index high) {
     return value < low ? low : value < high ? value : high;
 }
 
-/// The positions of a sequence among `length` of them: from its offset to the next. Invalid offsets are
+/// The positions of a sequence, out of `length` in all: from its offset to the next. Invalid offsets are
 /// clamped, so that no other memory is accessed.
 SRU_KERNELS_HOST_DEVICE Walked sequence(Offsets offsets, Index row, Index length) {
     const Index first = within(0, offsets[row], length);
@@ -53,7 +53,7 @@ struct Range {
 constexpr Range at_least(Index low, int axes = 1) { return {low, Range::unbounded, axes}; }
 constexpr Range one_of(Index low, Index high) { return {low, high, 1}; }
 
-/// The rule of an enum of which a kernel supports some members: a bit for each.
+/// The rule of an enum: one bit for each member that the kernel supports.
 struct AnyOf {
     unsigned bits;
 };

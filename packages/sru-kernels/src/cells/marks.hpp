@@ -15,7 +15,7 @@ SRU_KERNELS_HOST_DEVICE Mark mark_of(std::uint8_t mark, bool reversed) {
     return (mark & (reversed ? 4 : 2)) != 0 ? Mark::start : Mark::none;
 }
 
-/// Without marks there are neither padding nor starts.
+/// Without marks there is no padding and no start.
 SRU_KERNELS_HOST_DEVICE Mark mark_of(Mask marks, Index position, bool reversed) {
     return marks == nullptr ? Mark::none : mark_of(marks[position], reversed);
 }

@@ -3,7 +3,7 @@
 `sru_kernels.cpu` and `sru_kernels.cuda` contain the kernels. They take addresses and sizes (`SruForward`,
 `GatedLinearForward` and the like) and cannot check the memory at an address, so call them through `sru_nn`
 unless you manage that memory yourself.
-`build_info()` says what the extension was built with; `python -m sru_kernels` prints it.
+`build_info()` returns how the extension was built; `python -m sru_kernels` prints it.
 """
 
 from __future__ import annotations

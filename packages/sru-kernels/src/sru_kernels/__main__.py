@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def cuda_facts() -> dict[str, str | None]:
-    """Describe the CUDA kernels in this build, the driver and each device, and why the kernels cannot run."""
+    """Describe the CUDA kernels in this build, the driver, each device and why the kernels cannot run."""
     info = cuda.build_info()
     if info is None:
         return {"cuda": None, "cuda_problem": cuda.problem()}

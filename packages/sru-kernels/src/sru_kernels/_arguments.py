@@ -9,7 +9,7 @@ from . import _native
 
 
 def arguments_type(name: str, module: str) -> Any:
-    """Make the named tuple `name` for `module`, whose stub types it."""
+    """Create the named tuple `name` for `module`, whose stub declares its types."""
     kernel, fields = _native.fields[name]
     names, types, descriptions, has_default = zip(*fields, strict=True)
     make: Any = namedtuple  # type checkers cannot know its arguments

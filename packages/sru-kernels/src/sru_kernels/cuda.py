@@ -1,8 +1,8 @@
 """Kernels that run on NVIDIA GPUs. They take addresses in device memory and run in the caller's stream.
 
 The CUDA extension is loaded at first use, so this module can be imported without a GPU or driver, and in a
-build without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru`,
-`sru_kernels.gated_linear` and `sru_kernels.ligru` say what the addresses must hold.
+build without CUDA; `problem` returns why the kernels cannot run. `sru_kernels.sru`,
+`sru_kernels.gated_linear` and `sru_kernels.ligru` document what the addresses must hold.
 The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
 
@@ -177,8 +177,8 @@ class Launcher(Protocol[_Arguments]):
             columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many values of the
                 storage dtype as fit into 16 bytes. The latter needs a hidden size divisible by 32 times that
                 number, arrays aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the
-                kernel choose; those of the gated linear RNN and the light GRU always do. It does not affect
-                the result.
+                kernel choose; the kernels of the gated linear RNN and the light GRU always choose. It does
+                not affect the result.
             threads_per_column: How many threads share a column, each processing some of the steps: 1, or 5
                 in `sru_forward` and 8 in `sru_backward`. More than 1 needs one column per thread and no v
                 per position. 0 lets the kernel choose, and means 1 if `columns_per_thread` is given. It

@@ -21,7 +21,7 @@ struct TileRows {
 template <Index vectors, typename A>
 void walk(const TileRows<A>& given, Steps steps, Index key_size, A* state, const Ahead& ahead) {
     using Lanes = Vector<A>;
-    // A multiply-add has the latency of four overlapping ones: keep that many sums in flight.
+    // Four multiply-adds overlap within the latency of one: keep that many sums in flight.
     constexpr Index sums = vectors >= 3 ? 1 : 4 / vectors;
     const TileRows<A> rows = given;
     for (Index step = steps.first; step < steps.first + steps.count; ++step) {

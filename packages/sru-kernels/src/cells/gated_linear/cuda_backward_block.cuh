@@ -32,7 +32,7 @@ struct BackwardBlock : BackwardPlace<S> {
             thread.hide_place();
             walk.hide_place();
             if (has_task) wait_for_copies<0>();
-            __syncthreads();  // also protects what is still read from the writes below
+            __syncthreads();  // also protects data still being read from the writes below
             if (has_task) {
                 unpack_chunk(task);
                 __syncthreads();

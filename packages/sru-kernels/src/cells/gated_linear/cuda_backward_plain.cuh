@@ -25,7 +25,7 @@ struct PlainStates {
         rows().read(array, index, grad);
     }
     __device__ __forceinline__ void write_grad(void* array, Index index) { rows().write(array, index, grad); }
-    /// Adds the gradient to an array, if it is present, and clears it.
+    /// Adds the gradient to an array, if present, and clears the gradient.
     __device__ __forceinline__ void add_grad(void* array, Index index) {
         if (array != nullptr) rows().add(array, index, grad);
         grad.clear();

@@ -20,7 +20,7 @@ struct TensorStates {
     static constexpr bool is_short = sizeof(S) == 2;                   // stored values have 8 or 11 bits
     static constexpr bool on_tensor_cores = true;
     static constexpr bool adds_in_shared = false;
-    /// With this padding, each row of shared memory begins in other banks than the three before it.
+    /// With this padding, each row of shared memory begins in different banks from the three before it.
     static constexpr int key_padding = 8, column_padding = 8;
 
     const Place& at;
@@ -50,7 +50,7 @@ struct TensorStates {
             if (exists) *to = number;
         });
     }
-    /// Adds the gradient to an array, if it is present, and clears it.
+    /// Adds the gradient to an array, if present, and clears the gradient.
     __device__ __forceinline__ void add_grad(void* array, Index index) {
         visit(static_cast<float*>(array), index, grad, [&](float& number, float* to, bool exists) {
             if (of_keys() && array != nullptr && exists) *to += number;

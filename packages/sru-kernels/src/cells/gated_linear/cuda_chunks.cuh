@@ -224,7 +224,7 @@ __device__ __forceinline__ void move_to_start(const Thread& thread, const Shared
     }
 }
 
-/// Rounds four adjacent elements of a row and writes those inside it.
+/// Rounds four adjacent elements of a row and writes those that are inside the row.
 template <typename S, typename A>
 __device__ __forceinline__ void store4(S* to, const A (&from)[4], Index left, bool wide) {
     S stored[4];
@@ -244,7 +244,7 @@ __device__ __forceinline__ void store4(S* to, const A (&from)[4], Index left, bo
         if (j < left) to[j] = stored[j];
 }
 
-/// Adds a multiple of four adjacent elements.
+/// Adds `factor` times four adjacent elements.
 template <typename A>
 __device__ __forceinline__ void add_four(A factor, const A* from, A (&sums)[4]) {
     A four[4];

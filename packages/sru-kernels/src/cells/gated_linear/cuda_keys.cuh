@@ -16,9 +16,9 @@
 // Every term of the last line contains g_r: a closed gate has a gradient of exactly 0, and nothing cancels.
 //
 // A thread processes 8 steps of a key. A longer chunk has an early and a late half, which interact only
-// through the state between them. With ' for products of gates within a half, the late half has the gradients
-// of a separate chunk with U = P U_t + Σ_s dA_ts R'_s k_s over the early s, and the early half those of a
-// separate chunk with Y = R Y_s + Σ_t dA_ts P'_t q_t over the late t.
+// through the state between them. Writing ' for products of gates within a half, the late half has the
+// gradients of a separate chunk with U = P U_t + Σ_s dA_ts R'_s k_s over the early s, and the early half has
+// those of a separate chunk with Y = R Y_s + Σ_t dA_ts P'_t q_t over the late t.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 constexpr int half_steps = 8;
@@ -35,7 +35,7 @@ struct KeyRows {
     Index pitch;
 };
 
-/// Half of the steps of a key, whose gradients one thread writes. It reads most rows more than once, which
+/// Half of the steps of a key, whose gradients one thread writes. Most rows are read more than once, which
 /// costs less than keeping them in registers.
 template <typename S, typename A = AccumulationType<S>>
 struct HalfKey {
@@ -120,7 +120,7 @@ struct HalfKey {
         return after * multiply_add(before, rows.z[key], keys);
     }
 
-    /// The same for the contribution of the late half to the early half.
+    /// Likewise adds the contribution of the late half to the early half.
     __device__ __forceinline__ A add_late() {
         A after = 1, queries = 0;
 #pragma unroll

@@ -25,7 +25,7 @@ struct Division {
     int threads;  // per block
 };
 
-/// Whether tensor cores multiply floats, with three products for one, faster than the FMA units: true for
+/// Whether tensor cores, with three products for one, multiply floats faster than the FMA units: true for
 /// data center GPUs, not for graphics cards.
 inline bool has_fast_tensor_cores(int device) {
     const int major = cuda::attribute(cudaDevAttrComputeCapabilityMajor, device);

@@ -13,7 +13,7 @@ namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 /// This is the register layout of the result of a product with rows of steps. It is also the layout that a
 /// product over the columns needs, if adjacent columns are the terms t and t + 4 of its sum.
 ///
-/// There may be fewer tiles than registers for them, in multiples of `tiles_at_a_time`.
+/// There may be fewer tiles than the registers can hold, in multiples of `tiles_at_a_time`.
 template <int most_tiles, int tiles_at_a_time>
 struct TensorTiles {
     static constexpr int rows = 16, columns_per_tile = 8;
@@ -106,7 +106,7 @@ struct TensorState {
     static constexpr bool values_are_short = sizeof(S) == 2;  // their 8 or 11 bits fit into one TF32 term
     static constexpr bool on_tensor_cores = true;
     static constexpr int columns_per_warp = 16;
-    /// With this padding, each row of shared memory begins in other banks than the three before it.
+    /// With this padding, each row of shared memory begins in different banks from the three before it.
     static constexpr int key_padding = 8, column_padding = 8;
 
     const Index key_size, value_size;

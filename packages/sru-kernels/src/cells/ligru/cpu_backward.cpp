@@ -13,7 +13,7 @@ struct BackwardColumns {
     const S *u_h, *u_z, *grad_h;
     const A *p_h, *p_z, *mask, *before;
     const A *scale_h, *scale_z, *shift_h, *shift_z;
-    A* grad;  // on entry of the state after the step; on return of the state before it, without the product
+    A* grad;  // on entry, of the state after the step; on return, of h', without the product
     A *grad_s_h, *grad_s_z;
     A *left_h, *left_z;  // the same, weighted: the input of the product
 
@@ -42,8 +42,8 @@ struct BackwardWork {
     const Index size = args.hidden_size, depth = 2 * size;
     const Index slots = args.has_norm ? plan.slots : 0;
     const StepFactors<S> grads{pieces, depth, plan.panels, plan.slots};  // of the products
-    // With a norm: for each part of a row the sum of these gradients, weighted, and of them times the
-    // products; and for each thread the means of the rows.
+    // With a norm: for each part of a row, the sum of these gradients, weighted, and the sum of the same
+    // times the products; for each thread, the means of the rows.
     A *const sums = pieces.take(slots * plan.panels), *const aligned = pieces.take(slots * plan.panels);
     A* const mean = pieces.take(slots * plan.threads);
     A* const mean_aligned = pieces.take(slots * plan.threads);
@@ -105,7 +105,7 @@ struct BackwardWork {
         if (args.grad_h_reset != nullptr) fill_row(static_cast<A*>(args.grad_h_reset) + at, count, A(0));
     }
 
-    /// Propagates the gradient of the state of a row's units through the functions of a step.
+    /// Propagates the gradient of the state of a row's units through g and σ of a step.
     void differentiate(const Row& row, Index slot, Index panel, Index step) const {
         const Index position = row.position(step), first = panel * units, count = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * size, gates = 2 * at + first;
@@ -175,7 +175,7 @@ struct BackwardWork {
         finish_gates(step, slot, first, count);
     }
 
-    /// Adds the gradient through the product to that of the state before a step.
+    /// Adds the gradient through the product to the gradient of the state before a step.
     void finish(const Row& row, Index panel, Index step, const A* product) const {
         const Mark mark = mark_of(args, row, row.position(step));
         if (mark == Mark::padding) return;

@@ -143,8 +143,8 @@ struct ForwardWork {
         states.finish(step + 1, slot, first, size);
     }
 
-    /// Prefetches the u that `finish` reads. Without a norm a part of every row is finished before the next
-    /// part of any, a pattern that hardware prefetchers do not follow.
+    /// Prefetches the u that `finish` reads. Without a norm, one part of every row is finished before the
+    /// next part of any row, a pattern that hardware prefetchers do not follow.
     void prefetch_sums(const Row& row, Index step, Index panel) const {
         const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + panel * units);
         for (const S* part : {u, u + depth}) prefetch_row(part, units);

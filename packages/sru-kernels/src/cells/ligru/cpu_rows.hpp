@@ -13,9 +13,9 @@
 // The rows of both directions are processed together, step by step, because a step is a product of the states
 // of all rows with one matrix.
 //
-// Every thread of a team owns some units of the state, the columns of some panels of the matrix, which
-// therefore stay in its cache; after a step the threads wait for each other, because the next one needs all
-// units. If there are more threads than panels, groups of threads have separate rows.
+// Every thread of a team owns some panels of the matrix, which therefore stay in its cache, and the units of
+// the state that are their columns. After each step the threads wait for each other, because the next step
+// needs all units. If there are more threads than panels, groups of threads process separate rows.
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
 /// Multiplications per thread and step below which starting other threads is not worthwhile.
@@ -33,7 +33,7 @@ struct Row {
     }
 };
 
-/// All rows, those with most steps first.
+/// All rows, longest first.
 class Rows {
  public:
     Rows(const LigruInputs& in, const char* kernel)
@@ -97,7 +97,7 @@ struct Plan {
     Row row_of(const Member& member, Index i) const { return rows[member.group + i * member.groups]; }
 
     /// Calls `visit(row, slot, panel)` for each of a thread's first `count` rows and each of its panels, in
-    /// the order of memory.
+    /// memory order.
     template <typename Visit>
     void for_each_part(const Member& member, Index count, const Visit& visit) const {
         for (Index i = 0; i < count; ++i) {
@@ -113,7 +113,7 @@ struct Plan {
         return (row.sequence * in.num_directions + row.direction) * in.hidden_size + panel * units;
     }
 
-    /// The offset of a row in a (T, B, N) array.
+    /// The offset of a row's step in a (T, B, N) array.
     Index of_position(const Row& row, Index step) const {
         return row.position(step) * in.num_directions + row.direction;
     }
@@ -155,18 +155,18 @@ RunColumns<Columns> select_columns(Activation activation) {
     return run_columns<Columns, Activation::relu>;
 }
 
-/// The distance between rows that are read in parallel: a line more than their length, or rows whose length
-/// is a power of two would map to the same cache sets.
+/// The distance between rows that are read in parallel: a cache line more than their length. Otherwise, rows
+/// whose length is a power of two would map to the same cache sets.
 template <typename A>
 Index padded_stride(Index size) {
     constexpr Index line = 64 / Index{sizeof(A)};
     return rounded_up(size, line) + line;
 }
 
-/// The factors of the product of each step: a packed matrix with `depth` rows, and rows on its left.
+/// The factors of each step's product: a packed matrix with `depth` rows, and the rows on its left.
 ///
-/// The rows of a step are in one of two arrays `numbers`, so that those of the next step can be written
-/// meanwhile. If products are of pairs, `pairs` has their copies in bfloat16.
+/// Steps alternate between the two arrays `numbers`, so that the rows of the next step can be written
+/// meanwhile. If bfloat16 is multiplied in pairs, `pairs` holds copies of the rows in bfloat16.
 template <typename S>
 struct StepFactors {
     using A = AccumulationType<S>;
@@ -205,7 +205,7 @@ struct StepFactors {
         to[k * columns + column] = load(entry);
     }
 
-    /// Makes `size` columns of a row that have been written ready for the product.
+    /// Prepares `size` newly written columns of a row for the product.
     void finish(Index step, Index slot, Index first, Index size) const {
         if constexpr (std::is_same_v<S, BFloat16>) {
             if (!in_pairs) return;
@@ -239,14 +239,14 @@ void prefetch_row(const Element* row, Index size) {
     __builtin_prefetch(row + size - 1);
 }
 
-/// Does `Work<S>`, which is made of the arguments, the plan and memory to work in.
+/// Runs `Work<S>`, which is constructed from the arguments, the plan and working memory.
 template <template <typename> class Work, typename Args>
 void run_work(const Args& args, int num_threads) {
     if (!args.has_states()) return;
     const Rows rows(args, Args::kernel.name);
     const Index products = 2 * rows.count() * args.hidden_size * args.hidden_size;
     const int threads = products >= 2 * products_per_thread ? num_threads : 1;
-    // One for all, and one for each group, of which there are no more than threads and rows.
+    // One for the team, and one per group: there are at most as many groups as threads and as rows.
     const cpu::Barriers barriers(static_cast<int>(1 + smaller(threads, rows.count())));
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);

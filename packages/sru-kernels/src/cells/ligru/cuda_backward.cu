@@ -3,7 +3,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// U_h and U_z below each other: a column is what a unit of the state is multiplied by.
+/// U_h stacked on U_z: a column contains the weights by which a unit of the state is multiplied.
 template <typename S>
 struct BackwardMatrix {
     static constexpr bool has_columns_side_by_side = true;
@@ -37,18 +37,18 @@ template <typename S>
 struct BackwardInputs {
     using A = AccumulationType<S>;
 
-    Index place;  // in a (T, B, N) array; negative where there is no such step
+    Index place;  // in a (T, B, N) array; negative if there is no such step
     std::uint8_t marks, marks_after;
     S u_h, u_z, grad_h;
     A p_h, p_z, before, mask;
 };
 
-/// The numbers of a lane: a unit of a row. Turn i propagates a row's gradient through the product of the
-/// previous step, if there is one, and through the functions of its i-th step from the end.
+/// A lane's numbers: a unit of a row. Turn i propagates a row's gradient through the product of the previous
+/// step, if there is one, and through g and σ of its i-th step from the end.
 template <typename S, bool resident>
 class Backward {
     using A = AccumulationType<S>;
-    using Pair = Numbers<A, 2>;  // sums of the gradients of a part of a row, and of them times the products
+    using Pair = Numbers<A, 2>;  // sums over a part of a row: of gradients, and of gradients times products
 
  public:
     __device__ __forceinline__ Backward(const LigruBackward& args, const Division& division, const S* columns)
@@ -64,7 +64,7 @@ class Backward {
     }
 
     __device__ __forceinline__ void run(const Stages& stages) {
-        const int halves = args_.has_norm ? 1 : 0;  // of a step, as a shift
+        const int halves = args_.has_norm ? 1 : 0;  // log2 of the stages per step
         if (tasks_.has(tasks_.first())) next_ = read(tasks_.first(), stages.first >> halves);
         run_stages(args_, stages, [&](Index stage) {
             const Index turn = stage >> halves;
@@ -148,7 +148,7 @@ class Backward {
             if (given.place >= 0) differentiate(row, own, turn, given, state, sum, aligned);
             state_of(row, own) = state;
         } else if (row.exists && own < division_.width && turn == 0) {
-            // U has zeros there, but 0 times the value must be 0.
+            // U is 0 there, but 0 times an arbitrary value may be NaN.
             for (A* to : {gradient(0, row.index, own), gradient(1, row.index, own)}) {
                 to[0] = to[division_.width] = A(0);
             }
@@ -163,14 +163,14 @@ class Backward {
         return static_cast<A*>(args_.grad_h0)[row.index * size_ + own];
     }
 
-    /// That of the state after the last step.
+    /// The gradient of the state after the last step.
     __device__ __forceinline__ A begin(const Row& row, int own) const {
         const Index at = row.index * size_ + own;
         if (args_.grad_h_reset != nullptr) static_cast<A*>(args_.grad_h_reset)[at] = A(0);
         return number_of(args_.grad_h_last, at, A(0));
     }
 
-    /// Adds the gradient through the product of a step to that of the state before it.
+    /// Adds the gradient through the product of a step to the gradient of the state before it.
     __device__ __forceinline__ void leave_step(const Row& row, int own, std::uint8_t marks, A through,
                                                A& state) const {
         const Mark mark = mark_of(marks, row.reversed);
@@ -183,7 +183,7 @@ class Backward {
         state = A(0);
     }
 
-    /// Propagates the gradient of the state of a unit through the functions of a step.
+    /// Propagates the gradient of the state of a unit through g and σ of a step.
     __device__ __forceinline__ void differentiate(const Row& row, int own, Index turn,
                                                   const BackwardInputs<S>& given, A& state, A& sum,
                                                   A& aligned) const {

@@ -3,7 +3,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// The units of a tile, for each of which it has a column of both gates.
+/// The units of a tile, which has a column of each gate for every unit.
 constexpr int forward_units = tile_columns / 2;
 
 /// U_h and U_z as columns: the rows of the weight.
@@ -20,7 +20,7 @@ struct ForwardMatrix {
         return unit < size && k < size ? weight[row(tile, column) + k] : S{};
     }
 
-    /// `count` numbers of a column, zeros beyond its end. Loads are not conditional: there are many.
+    /// `count` numbers of a column, zeros beyond its end. Loads are unconditional, because there are many.
     template <int count>
     __device__ __forceinline__ Numbers<S, count> piece(int tile, int column, int k) const {
         const S* from = weight + row(tile, column);
@@ -39,7 +39,7 @@ struct ForwardMatrix {
     }
 
  private:
-    /// Where a column begins; beyond the last unit, that of another column, whose results are not read.
+    /// The offset of a column; beyond the last unit, that of some other column, whose results are not read.
     __device__ __forceinline__ Index row(int tile, int column) const {
         const int unit = tile * forward_units + column % forward_units;
         return ((column < forward_units ? 0 : Index{size}) + (unit < size ? unit : 0)) * size;
@@ -49,18 +49,18 @@ struct ForwardMatrix {
 /// The data that a lane reads ahead for a step. Nothing is computed from it until it is needed.
 template <typename S>
 struct ForwardInputs {
-    Index place;  // in a (T, B, N) array; negative where there is no such step
+    Index place;  // in a (T, B, N) array; negative if there is no such step
     bool is_last;
     std::uint8_t marks, next_marks;
     S u;
     AccumulationType<S> mask;
 };
 
-/// The numbers of a lane: a gate of a unit of a row, and for the first gate the state of the unit.
+/// A lane's numbers: a gate of a unit of a row and, for the first gate, the state of the unit.
 template <typename S, bool resident>
 class Forward {
     using A = AccumulationType<S>;
-    using Moments = Numbers<A, 2>;  // of a part of a row: its mean, and the squared distances from it
+    using Moments = Numbers<A, 2>;  // of a part of a row: its mean, and the sum of squared distances from it
 
  public:
     __device__ __forceinline__ Forward(const LigruForward& args, const Division& division, const S* columns)
@@ -76,7 +76,7 @@ class Forward {
     }
 
     __device__ __forceinline__ void run(const Stages& stages) {
-        const int halves = args_.has_norm ? 1 : 0;  // of a step, as a shift
+        const int halves = args_.has_norm ? 1 : 0;  // log2 of the stages per step
         const Index done = stages.first == 0 ? 0 : (stages.first - 1) >> halves;
         if (tasks_.has(tasks_.first())) next_ = read(tasks_.first(), done);
         run_stages(args_, stages, [&](Index stage) {
@@ -152,7 +152,7 @@ class Forward {
         const int own = unit(task);
         if (gate() != 0 || !row.exists || own >= division_.width) return;
         A* to = states(0) + row.index * division_.width + own;
-        if (own >= size_) {  // U has zeros there, but 0 times the value must be 0
+        if (own >= size_) {  // U is 0 there, but 0 times an arbitrary value may be NaN
             to[0] = to[division_.rows * division_.width] = A(0);
             return;
         }

@@ -19,13 +19,13 @@ inline std::string shape_of(const LigruInputs& in) {
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// The meaning of a tile of the product for a kernel.
+/// The contents of a tile of the product in a kernel.
 struct Tile {
     int units;  // of the state
-    int gates;  // that a column goes through
+    int gates;  // that a column spans
 };
 
-/// A block per multiprocessor while there are tiles; beyond that, rows are divided too.
+/// Divides the tiles among one block per multiprocessor. If there are fewer tiles, rows are divided too.
 inline Division divide(const LigruInputs& in, const Tile& tile, Index multiprocessors) {
     const auto pieces = [](Index size, Index piece) { return (size + piece - 1) / piece; };
     Division division{};

@@ -11,10 +11,10 @@
 // A GPU processes the rows of both directions together, step by step, because a step is a product of the
 // states of all rows with one matrix.
 //
-// A block owns some columns of the matrix, which stay in its shared memory if they fit, and therefore some
+// A block owns some columns of the matrix, resident in its shared memory if they fit, and therefore some
 // units of the state, for some of the rows. A step is one stage, or two with a norm, whose means are over all
-// units. Between stages all blocks of the grid wait for each other; if they cannot, each stage is a separate
-// launch.
+// units. Between stages, all blocks of the grid meet at a barrier; on a device without grid-wide barriers,
+// each stage is a separate launch.
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
 /// The states and columns that a warp multiplies: one number per lane.
@@ -32,7 +32,7 @@ struct Division {
     bool is_wide;  // whether a row of the weight can be read 16 bytes at a time
 };
 
-/// Stages `first` to `end` of those that there are.
+/// Stages `first` to `end`, as far as they exist.
 struct Stages {
     Index first, end;
 };
@@ -49,11 +49,11 @@ struct Constant {
     static constexpr Activation value = activation;
 };
 
-/// 16 bytes of numbers of the accumulation type, which a lane multiplies at a time.
+/// The numbers of the accumulation type in 16 bytes, which a lane multiplies at a time.
 template <typename A>
 constexpr int piece = 16 / sizeof(A);
 
-/// Where a lane is in the tile of its warp.
+/// The position of a lane in the tile of its warp.
 struct Lane {
     const int index = static_cast<int>(threadIdx.x) % 32;
     const int row = index / tile_columns, column = index % tile_columns;
@@ -67,7 +67,7 @@ struct Task {
     Index first_row;
 };
 
-/// The tasks of a warp. A lane has the same numbers of a state at every step, so it sees its own writes.
+/// The tasks of a warp. A lane owns the same numbers of a state at every step, so it sees its own writes.
 class Tasks {
  public:
     __device__ __forceinline__ explicit Tasks(const Division& division)
@@ -101,7 +101,7 @@ class Tasks {
 
 /// A direction of a sequence.
 struct Row {
-    Index index;  // of all
+    Index index;  // among all rows
     bool exists, reversed;
     Walked walked;
 
@@ -122,7 +122,7 @@ struct Row {
     }
 };
 
-/// The steps of the longest row, the same in every warp.
+/// The number of steps of the longest row, the same in every warp.
 __device__ __forceinline__ Index longest_row(const LigruInputs& in) {
     if (in.cu_seqlens == nullptr) return in.length;
     Index most = 0;
@@ -133,8 +133,8 @@ __device__ __forceinline__ Index longest_row(const LigruInputs& in) {
     return most;
 }
 
-/// Calls `run(stage)` for those of `stages` that exist: the first sets the states, and each step takes one,
-/// or two with a norm.
+/// Calls `run(stage)` for those of `stages` that exist. The first stage sets the states; each step then takes
+/// one stage, or two with a norm.
 template <typename Run>
 __device__ __forceinline__ void run_stages(const LigruInputs& in, const Stages& stages, const Run& run) {
     const Index last = longest_row(in) << (in.has_norm ? 1 : 0);
@@ -154,7 +154,7 @@ __device__ __forceinline__ A sum_of_row(A number) {
     return number;
 }
 
-/// Sums the lanes' parts of each number of a tile. A lane returns the number of its row and column.
+/// Sums each number of a tile over the lanes. Each lane returns the number of its row and column.
 template <typename A, int count = tile_rows * tile_columns>
 __device__ __forceinline__ A sum_of_lanes(const A (&sums)[count], int lane) {
     constexpr int half = count / 2;
@@ -174,9 +174,9 @@ __device__ __forceinline__ A sum_of_lanes(const A (&sums)[count], int lane) {
 }
 
 /// The product of a quad of states with a tile of columns: each lane returns the number of its row and
-/// column. A lane multiplies every 32nd piece of them, and reads the next of the states before. The order of
-/// the sums depends on `depth` alone, the length of a state in memory; `read(column, k)` returns a piece of a
-/// column.
+/// column. A lane multiplies every 32nd piece, and reads its next piece of the states ahead of time. The
+/// order of summation depends only on `depth`, the length of a state in memory. `read(column, k)` returns a
+/// piece of a column.
 template <typename S, typename Read>
 __device__ __forceinline__ AccumulationType<S> multiply(const AccumulationType<S>* states, int depth,
                                                         Index first_row, Index rows, const Lane& lane,
@@ -204,7 +204,7 @@ __device__ __forceinline__ AccumulationType<S> multiply(const AccumulationType<S
 #pragma unroll
         for (int row = 0; row < tile_rows; ++row) now[row] = next[row];
         fetch(k + stride);
-        __syncwarp();  // or the compiler would move the loads after the products
+        __syncwarp();  // otherwise the compiler would move the loads after the products
         if (k >= depth) continue;
 #pragma unroll
         for (int column = 0; column < tile_columns; ++column) {
@@ -247,7 +247,7 @@ __device__ __forceinline__ auto with_activation(Activation activation, const App
     return apply(Constant<Activation::relu>{});
 }
 
-/// A number of an array of the accumulation type that may be absent.
+/// A number from an optional array of the accumulation type.
 template <typename A>
 __device__ __forceinline__ A number_of(const void* array, Index at, A otherwise) {
     return array == nullptr ? otherwise : static_cast<const A*>(array)[at];

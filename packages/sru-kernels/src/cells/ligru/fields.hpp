@@ -30,7 +30,7 @@ namespace sru_kernels {
           "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
           "(T, B, ...) have no axis B.")
 
-/// What the forward and the backward recurrence both read. The second direction walks time from T−1 to 0.
+/// The inputs of both the forward and the backward recurrence. The second direction runs from T−1 to 0.
 struct LigruInputs {
     SRU_KERNELS_FIELDS(LIGRU_INPUT_FIELDS)
 
@@ -68,7 +68,8 @@ p = norm_weight ⊙ (U h' − mean) / sqrt(variance + norm_eps) + norm_bias over
 
     z = σ(u_z + p_z)        h = z ⊙ h' + (1 − z) ⊙ g(u_h + p_h) ⊙ m
 
-The product takes the state as it is, of type A, and so are its sums. At a padded position the state stays h' and
+The product multiplies the state in type A and sums in type A; with bfloat16 storage and the instruction set
+avx512_bf16 it rounds the state, or its gradient, to bfloat16 first. At a padded position the state stays h' and
 h = 0, whatever u holds there. At any other position that restarts, h' is h_reset. With cu_seqlens the rows are
 sequences of different lengths, end to end. A GPU does not check offsets; wrong ones are kept within bounds.)"};
 

@@ -6,20 +6,20 @@
 
 // One time step of one column of the light GRU, forward and backward (Ravanelli et al., 2018, section III):
 //
-//   z = σ(s_z)     h = z h' + (1 − z) g(s_h) m        s = u + p are the sums before the functions, h' is the
-//                                                     state before the step, m the dropout mask
+//   z = σ(s_z)     h = z h' + (1 − z) g(s_h) m        s = u + p are the sums before σ and g, h' is the state
+//                                                     before the step, m the dropout mask
 //
-// p is U h'; in the stabilised light GRU w (U h' − mean) / deviation + b (Moumen and Parcollet, 2023, section
-// 3).
+// p is U h', or w (U h' − mean) / deviation + b in the stabilised light GRU (Moumen and Parcollet, 2023,
+// section 3).
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// The arguments of the functions of a column.
+/// The arguments of g and σ in a column.
 template <typename A>
 struct Sums {
     A h, z;
 };
 
-/// Gradients of the sums, and the part of that of h' that does not pass through the product.
+/// Gradients of the sums, and the part of the gradient of h' that does not pass through the product.
 template <typename A>
 struct Gradients {
     A h, z, before;
@@ -62,14 +62,14 @@ SRU_KERNELS_HOST_DEVICE Gradients<A> backward(Sums<A> s, A mask, A before, A gra
     return {grad * (z.closed * slope), grad * ((before - g * mask) * (z.open * z.closed)), grad * z.open};
 }
 
-/// A normalized number of a product as p.
+/// p for a normalized number of a product.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A scale(A normalized, A weight, A bias) {
     return multiply_add(normalized, weight, bias);
 }
 
-/// The gradient of a number of a product from the gradient of its p: `grad` is that times the weight of the
-/// norm, `mean_grad` and `mean_aligned` are the means of `grad` and of `grad` times `normalized` over the 2·D
+/// The gradient of a number of a product. `grad` is the gradient of its p times the weight of the norm;
+/// `mean_grad` and `mean_aligned` are the means of `grad` and of `grad` times `normalized` over the 2·D
 /// numbers.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A through_norm(A grad, A normalized, A rstd, A mean_grad, A mean_aligned) {

@@ -11,7 +11,7 @@ struct BackwardRow {
     InputRow<S> in;
     const A *c_before, *c;
     const S* grad_h;
-    A* grad_c;  // on entry of the state after the step, on return of the state before it
+    A* grad_c;  // on entry, of the state after the step; on return, of the state before it
     S *grad_u_c, *grad_u_f, *grad_u_r, *grad_highway;
     A *grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // added to
 

@@ -20,7 +20,7 @@ struct ForwardRow {
     }
 };
 
-/// Walks a tile through time. The state is in the row of c of the previous step, or in c_last if c is not
+/// Walks a tile through time. The state is kept in the previous step's row of c, or in c_last if c is not
 /// stored.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruForward& args, Index begin, Index size) {

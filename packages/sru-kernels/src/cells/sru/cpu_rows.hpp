@@ -15,7 +15,7 @@ namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 /// Column steps per thread below which starting other threads is not worthwhile.
 constexpr Index work_per_thread = 16384;
 
-/// Part of a tile at one time step: columns of one batch row and direction, and where they are in each array.
+/// Part of a tile at one time step: columns of one batch row and direction, and their offsets in each array.
 struct Segment {
     Index first;  // of the N·D columns
     Index size;
@@ -27,7 +27,7 @@ struct Segment {
     bool reversed;       // in the second direction
 };
 
-/// The steps of all columns of a tile that begins at `begin`.
+/// The number of steps of every column of the tile that begins at `begin`.
 inline Index steps_of(const SruInputs& in, Index begin) { return in.walked(begin / in.columns()).count; }
 
 /// Calls `visit(segment)` for the parts of a tile that share a row and a direction.
@@ -83,7 +83,7 @@ inline Mark mark_of(const SruInputs& in, const Segment& segment) {
     return SRU_KERNELS_VARIANT::mark_of(in.marks, segment.position, segment.reversed);
 }
 
-/// The state before a step at which a direction restarts. Without marks there is none.
+/// The state before a step at which a direction restarts; empty without marks.
 template <typename A>
 OptionalRows<A> rows_of_resets(const SruInputs& in, Index size) {
     return OptionalRows<A>(in.c_reset, in.marks == nullptr ? 0 : size, A(0));

@@ -13,7 +13,7 @@ namespace {
 /// Rows of the weight that are read in parallel.
 constexpr Index row_group = 4;
 
-/// Sequences whose u is held at the same time. For the next ones the weight of a tile is read again, from
+/// Sequences whose u is held at the same time. For the next group, the weight of a tile is read again, from
 /// cache.
 constexpr Index batch_group = 8;
 
@@ -43,7 +43,7 @@ void multiply(const W* weight, const S* input, Index size, A* out) {
     Index k = 0;
     for (; k + lanes <= size; k += lanes) {
         for (Index row = 0; row < rows; ++row) {
-            // The next rows: an eighth faster when the weight comes from memory.
+            // Prefetches the next rows: an eighth faster when the weight comes from memory.
             __builtin_prefetch(weight + (rows + row) * size + k);
 #pragma omp simd
             for (Index lane = 0; lane < lanes; ++lane) {
@@ -106,7 +106,7 @@ void project(const SruStep& args, Index begin, Index gate, Index column, Index f
     }
 }
 
-/// Computes some columns, at most a cache line, of the whole batch. The weight has the type W.
+/// Computes some columns, at most a cache line, of the whole batch. The weight has type W.
 template <typename S, typename W, typename A = AccumulationType<S>>
 void run_tile(const SruStep& args, Index begin, Index size) {
     alignas(64) Gates<S> u;

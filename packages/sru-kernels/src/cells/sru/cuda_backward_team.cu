@@ -15,7 +15,7 @@ struct BackwardSlice {
     Pack<A, 1> c[steps + 1];  // after each step, and before the last one taken
     Pack<std::uint8_t, 1> marks[steps];
 
-    /// `left` steps of the row remain from the first of the slice on, possibly none.
+    /// `left` steps of the row remain from the start of the slice, possibly none.
     __device__ __forceinline__ void read(const SruBackward& args, const Place& place, const TeamStep& at,
                                          Index left) {
         if (left > steps) return read(args, at, Constant<steps + 1>{});
@@ -49,7 +49,7 @@ struct BackwardSlice {
 template <typename A>
 struct SliceMap {
     A factor, constant;
-    bool is_cut;  // by a start, which no gradient crosses, whatever it is
+    bool is_cut;  // by a start, which no gradient crosses, not even a non-finite one
 
     __device__ __forceinline__ void append(const Affine<A>& step, bool is_start) {
         factor *= step.factor;
@@ -69,7 +69,7 @@ struct TeamMaps {
     A factor[2][warps][lanes], constant[2][warps][lanes];
     bool is_cut[2][warps][lanes];
 
-    /// Returns the gradient that the slice of this thread begins with, and takes `grad_c` to the end of the
+    /// Returns the gradient at the beginning of this thread's slice, and advances `grad_c` to the end of the
     /// tile. All threads of a team apply all maps in the same order, so that they agree on every bit.
     __device__ __forceinline__ A apply(const SliceMap<A>& own, int room, const TeamPlace& place, A& grad_c) {
         factor[room][place.warp][place.lane] = own.factor;
@@ -136,7 +136,7 @@ class TeamMember {
         return map;
     }
 
-    /// Writes the gradients of the slice, given that of the state after it. `count` of its steps exist.
+    /// Writes the gradients of the slice, given the gradient of the state after it. `count` steps exist.
     template <typename HasMarks, typename Count>
     __device__ __forceinline__ void write_slice(const BackwardSlice<S>& slice, const TeamStep& at, A grad_c,
                                                 HasMarks, Count count) {
@@ -189,7 +189,7 @@ class TeamMember {
     ParameterSums<A, 1> sums_;
 };
 
-/// Blocks per multiprocessor that registers must allow. On 10.0 and newer a second one would cause spills.
+/// Blocks per multiprocessor that registers must allow. On 10.0 and newer, a second block would cause spills.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 template <typename S>
 constexpr int team_blocks = 1;

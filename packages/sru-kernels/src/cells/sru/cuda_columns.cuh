@@ -11,8 +11,7 @@
 // The columns of a thread and their parameters.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Blocks per multiprocessor that registers must allow. By default the compiler spills to reach a third
-/// block.
+/// Blocks per multiprocessor that registers must allow. By default, the compiler spills to fit a third block.
 template <typename S, int columns>
 constexpr int min_blocks = columns == 1 && sizeof(S) < 8 ? 4 : 2;
 
@@ -21,9 +20,9 @@ struct Place {
     Index row;
     Index first;    // of the N·D columns
     Index at;       // in the flattened (B, N·D) space
-    bool reversed;  // walks time from T−1 to 0
+    bool reversed;  // runs from T−1 to 0
 
-    /// `columns` for each thread, in any row.
+    /// Each thread has `columns` columns, in any row.
     __device__ __forceinline__ Place(const SruInputs& in, int columns) : reversed(takes_second(in)) {
         const Index index = (block(in) * blockDim.x + threadIdx.x) * columns;
         row = index / in.hidden_size;
@@ -51,7 +50,7 @@ struct Place {
     }
 };
 
-/// The marks of a position, as a direction sees them.
+/// The marks of a position for one direction.
 struct Marks {
     bool is_padding, is_start;  // a start at padding is ignored
 
@@ -79,9 +78,9 @@ struct ColumnParameters {
     }
 };
 
-/// The columns' values of an array that few steps need. A single one is kept in a register: a load among the
-/// steps would share a scoreboard with those that read ahead, and waiting for it would mean waiting for them.
-/// Several are read when needed, because there are no registers to spare.
+/// The columns' values of an array that few steps need. A single value is kept in a register: a load between
+/// steps would share a scoreboard with the loads that read ahead, and waiting for it would mean waiting for
+/// them. Several values are read when needed, because there are no registers to spare.
 template <typename A, int columns>
 class SeldomNeeded {
  public:
@@ -109,7 +108,7 @@ __device__ __forceinline__ A highway_scale(const SruInputs& in) {
     return in.x == nullptr ? A(1) : static_cast<A>(in.scale_x);
 }
 
-/// Calls `apply` with the activation as a constant: one branch for as many states as `apply` computes.
+/// Calls `apply` with the activation as a constant: one branch for all states that `apply` computes.
 template <typename Apply>
 __device__ __forceinline__ void with_activation(Activation activation, const Apply& apply) {
     if (activation == Activation::tanh) return apply(Activation::tanh);

@@ -4,7 +4,7 @@
 // chain; the others follow one tile behind and compute r and h, which need only the states.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps of a tile each of the others processes.
+/// The steps of a tile that each of the other threads processes.
 constexpr int forward_steps = 4;
 
 /// Two alternating tiles of states: before the tile, and after each of its steps.
@@ -19,7 +19,7 @@ struct ChainInputs {
     Pack<S, 1> u_c[tile], u_f[tile];
     Pack<std::uint8_t, 1> marks[tile];
 
-    /// `left` steps of the row remain from the first of the tile on, possibly none.
+    /// `left` steps of the row remain from the start of the tile, possibly none.
     __device__ __forceinline__ void read(const SruForward& args, const TeamStep& at, Index left) {
         const auto read = [&](auto count) {
             const S* u = static_cast<const S*>(args.u) + at.u;
@@ -31,7 +31,7 @@ struct ChainInputs {
     }
 };
 
-/// The inputs of the outputs of a slice, except the states.
+/// What the outputs of a slice are computed from, except the states.
 template <typename S>
 struct OutputInputs {
     static constexpr int steps = forward_steps;
@@ -77,7 +77,7 @@ __device__ __forceinline__ void walk_chain(const SruForward& args, const TeamPla
         };
         states.c[room][0][place.lane] = c[0];
         is_marked ? walk(std::true_type{}) : walk(std::false_type{});
-        // Here, because a wait for these loads after the next are issued would be a wait for both.
+        // Read here: once further loads are issued, waiting for these would also wait for those.
         is_marked = any_of(next.marks);
         __syncthreads();
     }

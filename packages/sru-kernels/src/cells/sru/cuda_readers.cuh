@@ -10,8 +10,8 @@
 // The kernels read the inputs of a position ahead of time, into shared memory or registers. A reader passes
 // the steps to a body, which has
 //
-//   take(steps)                       several, none of them the last of a backward pass, without marks
-//   take(step, marks, is_last)        one
+//   take(steps)                       several steps without marks, none of them the last of a backward pass
+//   take(step, marks, is_last)        one step
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// The data read for one step. Nothing is computed from it before the step is processed, because that would
@@ -22,7 +22,7 @@ struct Step {
     Pack<S, columns> u_c{}, u_f{}, u_r{}, highway{};
     Pack<A, 1> v_f{}, v_r{};      // only where v differs between positions
     Pack<S, columns> grad_h{};    // only in a backward pass
-    Pack<A, columns> c_before{};  // likewise; not at the last step, before which the state was c0
+    Pack<A, columns> c_before{};  // likewise; not at the last step, where c0 takes its place
 };
 
 /// The inputs of one step, ready to compute with.
@@ -70,8 +70,8 @@ struct InputWalks {
           marks(in.marks, positions, 1, 0, backwards) {}
 };
 
-/// The walks over the inputs of the backward kernel only. The state before a step is that of the next in the
-/// walk.
+/// The walks over the inputs of the backward kernel only. The state before a step is stored at the next step
+/// of the walk.
 template <typename S>
 struct BackwardWalks : InputWalks<S> {
     Walk<const S> grad_h;

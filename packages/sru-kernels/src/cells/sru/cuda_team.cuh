@@ -3,9 +3,9 @@
 #include "cells/sru/cuda_columns.cuh"
 #include "runtime/cuda/hide.cuh"
 
-// If a GPU has more threads than there are columns, the threads of a team share one: those of the same lane
-// in all warps of a block. A team processes a tile of time at once, each thread a slice of a few steps, while
-// the next tile is being loaded.
+// If a GPU has more threads than there are columns, a team of threads shares each column: the threads of one
+// lane, in all warps of a block. A team processes a tile of time at once, each thread a slice of a few steps,
+// while the next tile is being loaded.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 constexpr int lanes = cuda::team_columns;
@@ -41,7 +41,7 @@ struct TeamColumn {
     }
 };
 
-/// Where the steps of a row are: offsets in arrays of the shapes of u, h and the marks.
+/// The location of a row's steps: offsets in arrays shaped like u, h and the marks.
 struct TeamStep {
     Index u, h, mark;
     Index u_stride, h_stride, mark_stride;
@@ -69,7 +69,7 @@ struct Constant {
     __device__ __forceinline__ constexpr operator int() const { return number; }
 };
 
-/// Reads steps of a slice. `count` of them exist; the others are zero.
+/// Reads steps of a slice. `count` of them exist; the others are set to zero.
 template <typename Element, int steps, typename Count>
 __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const Element* from, Index stride,
                                            Count count) {
@@ -82,7 +82,7 @@ __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const 
     }
 }
 
-/// The highway of a slice, in an array of the shape of u or in one of the shape of x, which may be absent.
+/// The highway of a slice, in an array shaped like u or in one shaped like x, which may be absent.
 /// There is only one set of loads: with two, one would wait for loads that the other may have started.
 struct TeamHighway {
     bool in_u;
@@ -144,7 +144,7 @@ __device__ __forceinline__ void write_steps(S* to, const AccumulationType<S> (&v
 
 namespace sru_kernels {
 
-/// Launches the kernel for teams if they are wanted, or returns false.
+/// Launches the kernel for teams if teams are chosen; returns false otherwise.
 bool launch_team(const SruForward& args, const cuda::Launch& launch);
 bool launch_team(const SruBackward& args, const cuda::Launch& launch);
 

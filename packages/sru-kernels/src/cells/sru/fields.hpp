@@ -36,7 +36,7 @@ namespace sru_kernels {
     FIELD(Number, scale_x, any, "Multiplies x.")                                                             \
     FIELD(Flag, v_per_position, any, "Whether v differs between positions.")
 
-/// What the forward and the backward recurrence both read. The columns of the second direction walk time from
+/// The inputs of both the forward and the backward recurrence. The columns of the second direction run from
 /// T−1 to 0.
 struct SruInputs {
     SRU_KERNELS_FIELDS(SRU_INPUT_FIELDS)
@@ -70,7 +70,7 @@ At a padded position c = c' and h = 0, whatever u, v and x hold there. At any ot
 c' is c_reset. With cu_seqlens the rows are sequences of different lengths, end to end. A GPU does not check
 offsets; wrong ones are kept within bounds.
 
-NaN makes NaN of all that depends on it. An infinite u_f or u_r opens or shuts its gate exactly. An infinite u_c
+NaN spreads to all that depends on it. An infinite u_f or u_r opens or shuts its gate exactly. An infinite u_c
 or c0 makes the state of its column infinite or NaN from there on. Which of the two is not specified, since 0 · ∞
 depends on rounding; nor are outputs of such a state. Other columns do not change.)"};
 

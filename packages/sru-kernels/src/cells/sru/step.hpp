@@ -80,7 +80,7 @@ SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters
     return {output<has_highway>(in, gate.r.open * p.mask, activate(activation, c)), c};
 }
 
-/// The factors of a step's gradients that are linear in the gradient of c, and the gradients that do not
+/// The coefficients of a step's gradients that are linear in the gradient of c, and the gradients that do not
 /// depend on it.
 template <typename A>
 struct Linearized {
@@ -127,7 +127,7 @@ struct Affine {
     A factor, constant;
 };
 
-/// From the gradient of c to that of c'.
+/// The map from the gradient of c to the gradient of c'.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE Affine<A> affine(const Linearized<A>& step, const Parameters<A>& p) {
     const A factor = multiply_add(step.difference * (step.f.open * step.f.closed), p.v_f, step.f.open);

@@ -8,8 +8,8 @@
 namespace sru_kernels::cpu {
 namespace {
 
-/// How often a thread polls before it yields its processor, and how often it yields before it sleeps. Several
-/// microseconds and several tens of them: waking a thread takes longer.
+/// How many times a thread polls before it yields its processor, and yields before it sleeps: several
+/// microseconds, then several tens of microseconds. Waking a thread takes longer.
 constexpr int glances = 256, offers = 64;
 
 void pause() {
@@ -22,10 +22,10 @@ void pause() {
 
 }  // namespace
 
-// Sleeping uses POSIX: std::condition_variable would require the libstdc++ of GCC 12 where a wheel is used.
+// Sleeping uses POSIX: with std::condition_variable, wheels would require the libstdc++ of GCC 12.
 struct alignas(64) Barriers::Barrier {
     std::atomic<int> arrived{0};
-    std::atomic<unsigned> round{0};  // how often all have passed
+    std::atomic<unsigned> round{0};  // how many times all have passed
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t passed = PTHREAD_COND_INITIALIZER;
 
@@ -38,7 +38,7 @@ struct alignas(64) Barriers::Barrier {
 
     void open() {
         arrived.store(0, std::memory_order_relaxed);
-        // Not between a sleeper's last poll and its sleep.
+        // Locked, so that this cannot happen between a sleeper's last poll and its sleep.
         pthread_mutex_lock(&mutex);
         round.fetch_add(1, std::memory_order_release);
         pthread_mutex_unlock(&mutex);

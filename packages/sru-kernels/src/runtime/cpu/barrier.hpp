@@ -15,8 +15,7 @@ class Barriers {
     Barriers(const Barriers&) = delete;
     Barriers& operator=(const Barriers&) = delete;
 
-    /// Returns when `threads` threads have called it for this barrier. What they wrote before is then
-    /// visible.
+    /// Returns when `threads` threads have called it for this barrier. Their earlier writes are then visible.
     void wait(int barrier, int threads) const;
 
  private:

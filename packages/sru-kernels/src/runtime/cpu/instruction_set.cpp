@@ -30,7 +30,7 @@ InstructionSet choose_instruction_set() {
 }
 
 #if defined(__x86_64__)
-/// Which registers the operating system saves when it switches threads: bits of XCR0.
+/// The registers that the operating system saves in a context switch, as bits of XCR0.
 unsigned saved_registers() {
     unsigned low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -44,7 +44,7 @@ bool has_all(unsigned bits, unsigned wanted) { return (bits & wanted) == wanted;
 
 InstructionSet detect_instruction_set() {
 #if defined(__x86_64__)
-    // Not __builtin_cpu_supports: Clang 14's does not know F16C, and Zig's answers no to everything.
+    // Not __builtin_cpu_supports: Clang 14's does not know F16C, and Zig's always returns false.
     constexpr unsigned of_avx2 = bit_FMA | bit_F16C | bit_OSXSAVE | bit_AVX;
     constexpr unsigned of_avx512 = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
     constexpr unsigned ymm = 0x06, zmm = 0xe6;  // XMM and YMM; also the masks and all of ZMM

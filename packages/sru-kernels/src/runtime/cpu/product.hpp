@@ -9,17 +9,17 @@
 
 // Products of a few rows with a matrix that is packed once and used many times.
 //
-// The packed matrix is a sequence of panels, each a tile of columns wide: two vectors, row after row. For
-// every row of a panel the sums of a tile of the product, which stay in registers, take two loads and one
-// broadcast for each row of the left matrix. A sum adds its terms in the same order in every tile: results do
-// not depend on how rows are grouped.
+// The packed matrix is a sequence of panels, each two vectors wide and stored row by row. The sums of a tile
+// of the product stay in registers; each row of a panel takes two loads, and one broadcast per row of the
+// left matrix. Terms are added in the same order in every tile, so results do not depend on how rows are
+// grouped.
 //
-// Processors with instructions for it multiply bfloat16 in pairs: a row of the panel and a number on the left
-// then hold two consecutive terms, rounded to bfloat16, and the sums are float32.
+// Processors that have the instructions multiply bfloat16 in pairs: a row of the panel and a number of the
+// left matrix then hold two consecutive terms, rounded to bfloat16, and the sums are float32.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// Rows of the left matrix that are multiplied at a time, as many as leave the sums in registers: 32 of them
-/// with AVX-512, else 16, and without fused instructions a product needs one more.
+/// Rows of the left matrix that are multiplied at a time: as many as keep the sums in registers. AVX-512 has
+/// 32 registers, other sets have 16; without fused instructions, a product needs one more.
 #if defined(__AVX512F__)
 constexpr Index most_tile_rows = 12;
 #elif defined(__AVX2__)
@@ -53,8 +53,8 @@ Index place_in_pairs(Index k, Index column) {
     return 2 * (k / 2 * panel_columns<A> + column) + k % 2;
 }
 
-/// Rows of the left matrix, `stride` apart, and a panel: `depth` of their columns and of its rows. With
-/// `in_pairs` each number of either holds two bfloat16.
+/// Rows of the left matrix, `stride` apart, and a panel. `depth` counts columns of the left matrix and rows
+/// of the panel. With `in_pairs`, each number of either matrix holds two bfloat16.
 template <typename A>
 struct Factors {
     const A* left;
@@ -99,7 +99,7 @@ void multiply_tile(const Factors<A>& given, A* out) {
 }
 
 #if defined(__AVX512F__)
-/// The same for pairs of bfloat16.
+/// `multiply_tile` for pairs of bfloat16.
 template <Index rows>
 __attribute__((target("avx512bf16"))) void multiply_tile_of_pairs(const Factors<float>& given, float* out) {
     const Factors<float> factors = given;
@@ -150,9 +150,9 @@ void multiply_some(Index count, const Factors<A>& factors, A* out, std::index_se
     of_rows[count - 1](factors, out);
 }
 
-/// For every tile of `count` rows, all about as high, calls `prefetch(row)` for each of its rows, multiplies,
-/// and calls `visit(first row, rows, their product)`. Prefetches for more rows at once would be dropped: a
-/// core can have about two dozen lines in flight.
+/// Divides `count` rows into tiles of about equal height. For each tile, calls `prefetch(row)` for each row,
+/// multiplies, and calls `visit(first row, rows, their product)`. Prefetches for more rows at once would be
+/// dropped: a core can have about two dozen lines in flight.
 template <typename A, typename Prefetch, typename Visit>
 void multiply_rows(Index count, Factors<A> factors, const Prefetch& prefetch, const Visit& visit) {
     alignas(64) A out[most_tile_rows * panel_columns<A>];

@@ -16,8 +16,8 @@ namespace {
 /// Column steps below which a unit is not worth fetching.
 constexpr Index smallest_unit = 4096;
 
-/// A thread's work is divided into at least this many units. No finer: the fewer columns walk together, the
-/// longer they wait for memory.
+/// A thread's share is divided into at least this many units. More would be slower: the fewer columns walk
+/// together, the longer they wait for memory.
 constexpr Index parts_of_share = 2;
 
 Index rounded_up_quotient(Index size, Index by) { return (size + by - 1) / by; }
@@ -31,7 +31,7 @@ std::vector<Unit> cut(const Sequences& sequences, Index line, Index tile, int th
         const Index steps = std::max<Index>(1, sequences.offsets[row + 1] - sequences.offsets[row]);
         const Index most_lines = std::clamp<Index>(most_work / (steps * line), 1, tile / line);
         Index parts = rounded_up_quotient(lines, most_lines);
-        // As many for each thread.
+        // The same number for each thread.
         if (parts > 1) parts = std::min(lines, rounded_up_quotient(parts, threads) * threads);
         for (Index part = 0; part < parts; ++part) {
             const Index begin = lines * part / parts * line, end = lines * (part + 1) / parts * line;

@@ -7,9 +7,9 @@
 namespace sru_kernels::cpu {
 namespace {
 
-// The OpenMP runtime is not linked but looked up for the first team. By then torch, if it is used at all, has
-// loaded its own under a name that differs between versions; another runtime would have its own pool of
-// threads. GCC compiles `omp parallel` to GOMP_parallel, which LLVM's and Intel's runtimes have too.
+// The OpenMP runtime is not linked but looked up when the first team starts. By then torch, if used at all,
+// has loaded its own runtime, under a name that differs between versions; a second runtime would have its own
+// thread pool. GCC compiles `omp parallel` to GOMP_parallel, which LLVM's and Intel's runtimes also provide.
 struct OpenMp {
     void (*parallel)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags);
     int (*thread_num)();
@@ -38,14 +38,14 @@ const OpenMp& openmp() {
         // torch loads its runtime globally, so this finds the functions that torch calls.
         const OpenMp loaded = look_up_all(RTLD_DEFAULT);
         if (loaded.parallel != nullptr) return loaded;
-        // Without the library the handle is null, which searches everywhere again.
+        // If the library is missing, the handle is null, and dlsym searches everywhere again.
         return look_up_all(dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL));
     }();
     return found;
 }
 
 /// Whether this process was forked from one that had several threads. OpenMP's threads do not exist in the
-/// child, but its memory says that they do, so a team would wait for them forever.
+/// child, but the runtime's memory still lists them, so a team would wait for them forever.
 bool lacks_threads = false;
 
 bool parent_has_threads = false;

@@ -13,7 +13,7 @@ void run_team(int num_threads, TeamWork work, const void* argument);
 /// The number of threads that OpenMP starts by default; 1 without OpenMP.
 int max_threads();
 
-/// The file of the OpenMP runtime, which is looked up now if no team has needed it yet; nullptr without one.
+/// The file of the OpenMP runtime, looked up now if no team has needed it yet; nullptr if there is none.
 const char* openmp_library();
 
 }  // namespace sru_kernels::cpu

@@ -52,8 +52,8 @@ void run_on_team(int num_threads, const Work& work) {
 
 /// Calls `visit(thread, begin, end)` once on each thread of a team, with its share of `total` items.
 ///
-/// The team has all threads, or one if more are not worthwhile: libgomp ends and starts threads whenever the
-/// size of a team changes.
+/// The team has all threads, or one if more are not worthwhile: libgomp destroys and creates threads whenever
+/// the size of a team changes.
 template <typename Visit>
 void share_out(Index total, bool worthwhile, int num_threads, const Visit& visit) {
     const auto share = [&](int thread, int threads) {
@@ -77,7 +77,7 @@ void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num
     });
 }
 
-/// The rows of an array, or one of `value` in place of each if the array is absent.
+/// The rows of an array; if it is absent, a row filled with `value` in place of each.
 template <typename Element>
 class OptionalRows {
  public:

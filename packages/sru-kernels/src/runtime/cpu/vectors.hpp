@@ -43,7 +43,7 @@ struct Vector {
     SRU_KERNELS_HOST_DEVICE friend Vector operator+(Vector a, Vector b) { return {a.raw + b.raw}; }
 };
 
-/// a·b + c, fused on x86 processors that can.
+/// a·b + c, fused on x86 processors that support it.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE Vector<A> multiply_add(Vector<A> a, Vector<A> b, Vector<A> c) {
 #if defined(__AVX512F__)
@@ -81,7 +81,7 @@ SRU_KERNELS_HOST_DEVICE Vector<A> add_neighbours(Vector<A> a, Vector<A> b, std::
 }
 
 /// The sum of the lanes of each of `count` vectors, which are overwritten; the first call has as many vectors
-/// as lanes. Adding them in pairs takes a quarter of the instructions of one vector after the other.
+/// as lanes. Adding in pairs takes a quarter of the instructions of summing one vector after the other.
 template <Index count, typename A, std::size_t group = 1>
 SRU_KERNELS_HOST_DEVICE Vector<A> sums_of_lanes(Vector<A>* vectors) {
     if constexpr (count == 1) {

@@ -39,7 +39,7 @@ class WorkSpace {
     A* const memory_;
 };
 
-/// Divides a thread's memory into pieces of whole vectors. Without memory it only counts.
+/// Divides a thread's memory into pieces of whole vectors. If `memory` is null, only counts.
 template <typename A>
 struct Pieces {
     A* memory;

@@ -7,8 +7,8 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// Processes `count` steps in chunks. The loads of the next chunk are issued before the current chunk is
-/// computed, and nothing reads their registers until it is done: an earlier read would wait for memory.
-/// `read(chunk, i, is_last)` loads step i of a chunk; `take(chunk, left, has_marks)` computes a chunk, of
+/// computed, and nothing reads their registers until it is done: an earlier read would stall on memory.
+/// `read(chunk, i, is_last)` loads step i of a chunk; `take(chunk, left, has_marks)` computes a chunk in
 /// which only the first `left` steps are valid.
 template <typename Chunk, typename Read, typename Take>
 __device__ __forceinline__ void take_in_chunks(Index count, const Read& read, const Take& take) {
@@ -29,7 +29,7 @@ __device__ __forceinline__ void take_in_chunks(Index count, const Read& read, co
         Chunk now = next;
         read_next(left - Chunk::size);
         take(now, left, has_marks);
-        // Here, because a wait after the next loads are issued would wait for those, too.
+        // Read here: once further loads are issued, waiting for these would also wait for those.
         has_marks = next.has_marks();
     }
 }

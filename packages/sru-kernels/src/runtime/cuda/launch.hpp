@@ -9,7 +9,7 @@
 
 namespace sru_kernels::cuda {
 
-/// The largest block, for which the kernels are compiled. Blocks shrink if there would be too few of them.
+/// The largest block size, for which the kernels are compiled. Blocks shrink if there would be too few.
 constexpr int largest_block = 128;
 
 /// The longest row that a ring can read: it counts steps in 32 bits.
@@ -19,7 +19,7 @@ constexpr Index longest_in_ring = INT32_MAX / 2;
 constexpr int team_columns = 32;
 
 /// The launcher's description of a kernel that computes independent columns. A thread computes one column or
-/// several adjacent ones of a row, or a team of threads shares a column.
+/// several adjacent columns of a row, or a team of threads shares a column.
 struct Work {
     const char* kernel;
     DType dtype;

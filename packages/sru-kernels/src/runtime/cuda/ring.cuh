@@ -32,7 +32,7 @@ struct Stream {
 ///
 /// The lanes copy 16 bytes at a time, regardless of which elements a lane reads. One copy may cover several
 /// steps. In a block of at most half the largest size, a warp has twice the space and reads twice as far
-/// ahead: such blocks are launched if a multiprocessor has few warps to request memory.
+/// ahead: such blocks are launched if a multiprocessor has few warps to issue loads.
 template <int columns, typename... Elements>
 class Ring {
     /// The offset of an array in the bytes of a step.
@@ -56,7 +56,7 @@ class Ring {
     static constexpr int rooms = cuda::largest_block / warp_size;
     static_assert(room * rooms <= 48 * 1024, "more needs an attribute of the kernel");
 
-    /// The steps that one copy of the whole warp covers, and the copies for that many steps.
+    /// The steps covered by one copy of the whole warp, and the copies needed for them.
     static constexpr int together = steps % 4 == 0 && 4 * pieces <= warp_size   ? 4
                                     : steps % 2 == 0 && 2 * pieces <= warp_size ? 2
                                                                                 : 1;
@@ -70,7 +70,7 @@ class Ring {
         const int own = 2 * static_cast<int>(blockDim.x) <= cuda::largest_block ? 2 : 1;
         memory_ = reinterpret_cast<unsigned char*>(memory[own * warp]);
         last_ = own * room - group_bytes;
-        // Through a shuffle, because the compiler would recompute it at every iteration to save a register.
+        // Through a shuffle: otherwise the compiler would recompute it in every iteration to save a register.
         lane_ = __shfl_sync(whole_warp, lane(), lane());
         const int phase = together == 1 ? 0 : lane_ / pieces;
         piece_ = together == 1 ? lane_ : lane_ % pieces;
@@ -101,7 +101,7 @@ class Ring {
     }
 
  private:
-    /// The source of this lane's next copy, and its number of steps.
+    /// The source of this lane's next copy, and the number of steps left.
     struct Cursor {
         const unsigned char* at = nullptr;
         Index stride = 0;

@@ -6,8 +6,8 @@
 
 #include "sru_kernels/math.hpp"
 
-// Matrix products of floats on tensor cores. These use only the first 11 bits of a factor, so a factor is
-// split into two terms, which hold 22.
+// Matrix products of floats on tensor cores, which use only the leading 11 bits of a factor. A factor is
+// therefore split into two terms, which hold 22 bits.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// D += A B with A (16, 8) and B (8, 8). With g = lane / 4 and t = lane % 4 a lane holds
