@@ -16,11 +16,11 @@ _TEMPORARY = ".partial"
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing so that it changes all at once, when the block ends without an exception.
+    """Open a file for writing that is replaced atomically when the block ends without an exception.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and then take the name. If anything
-    interrupts this, even a kill or a power failure, the former file stays intact; an exception, such as a
-    full disk or Ctrl-C, removes the temporary file as well.
+    The bytes go to a temporary file in the same folder, which is flushed to disk and then renamed. If
+    anything interrupts this, even a kill or a power failure, the previous file stays intact; an exception,
+    such as a full disk or Ctrl-C, removes the temporary file as well.
 
     Args:
         path: The file; its folder is created if missing.
@@ -84,7 +84,7 @@ def synchronise(file: IO[bytes]) -> None:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename a file whose content is on the disk, and write the new name to the disk too.
+    """Rename a file whose content is on disk, and flush the new name to disk too.
 
     Args:
         source: The file.
@@ -104,13 +104,13 @@ def lock_folder(folder: Path, *, wait: Callable[[], object]) -> contextlib.Abstr
     """Lock a folder against other processes; the system releases the lock of a killed process.
 
     Args:
-        folder: The folder; made if missing.
+        folder: The folder; created if missing.
         wait: Called if another process has the lock, before this one waits for it.
 
     Raises:
-        DataError: The folder cannot be made or locked.
+        DataError: The folder cannot be created or locked.
     """
-    from filelock import FileLock, Timeout  # brings asyncio: 0.1 s that writing a file does not need
+    from filelock import FileLock, Timeout  # imports asyncio: 0.1 s that writing a file does not need
 
     lock = FileLock(folder / ".lock")
     try:

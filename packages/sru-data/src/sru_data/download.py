@@ -36,7 +36,7 @@ def resolve_data_dir(data_dir: str | Path | None = None) -> Path | None:
 
 def cache_dir() -> Path:
     """Return the folder for downloaded files, following the conventions of the operating system."""
-    import pooch  # type: ignore[import-untyped]  # brings requests: 0.1 s that local data does not need
+    import pooch  # type: ignore[import-untyped]  # imports requests: 0.1 s that local data does not need
 
     return Path(pooch.os_cache("sru-data"))
 
@@ -51,14 +51,14 @@ def download(
 ) -> Path:
     """Return the path of a file in the cache, downloading it if it is not there yet.
 
-    The file appears only once it is complete and, where a checksum is known, correct.
+    The file appears only once it is complete and, if a checksum is known, verified.
 
     Args:
-        relative: The file's path below the cache.
+        relative: The file's path relative to the cache.
         url: Where to download it from.
         sha256: Its checksum, or None if unknown.
         md5: Its MD5 checksum, used when no SHA-256 is known.
-        git_blob: Its name in a git repository, used when no other checksum is known.
+        git_blob: Its git blob hash, used when no other checksum is known.
 
     Raises:
         DataError: The download failed.

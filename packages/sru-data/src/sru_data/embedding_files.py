@@ -20,7 +20,7 @@ from sru_data.reading import open_file, read_lines
 _CHUNK = 1 << 20
 _VOTERS = 1000
 _WIDEST = 1 << 16
-# Zeros compressed by gzip.
+# The ratio at which gzip compresses zeros.
 _MOST_COMPRESSED = 1032
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s*")
 _NUMBER = re.compile(rb"[-+]?((\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|nan|inf)", re.IGNORECASE)
@@ -32,7 +32,7 @@ class Record(NamedTuple):
     """A word and its vector, both as stored in the file."""
 
     line: int | None
-    """Its line in a text format."""
+    """Its line number, in text formats."""
     word: bytes
     content: bytes
     """The numbers: text with one space between them, or float32."""
@@ -58,8 +58,8 @@ def open_vectors(path: str | Path, *, dim: int | None = None) -> Iterator[Vector
         dim: The width that the file must have; taken from the file if None.
 
     Raises:
-        DataError: The file is missing, truncated, has another width, or a line is malformed: now, or when the
-            record is read.
+        DataError: The file is missing, truncated or malformed, or has another width; raised at once, or when
+            the record is read.
     """
     try:
         with _open(path) as file:
@@ -100,7 +100,7 @@ def _vectors(path: str | Path, file: BinaryIO, dim: int | None) -> Vectors:
 
 
 def _check_header(path: str | Path, number: int, width: int, dim: int | None) -> None:
-    """Refuse an impossible header before anything of its size is allocated."""
+    """Refuse an impossible header before allocating anything of its size."""
     if width < 1 or width != (dim or width):
         raise DataError.at(
             path, 1, f"expected vectors of width {dim or '1 or more'}, got a header with width {width}"
@@ -115,7 +115,7 @@ def _check_header(path: str | Path, number: int, width: int, dim: int | None) ->
 
 
 def _agreed_width(path: str | Path, lines: Iterable[_Line], dim: int | None) -> int:
-    """Return how many numbers most lines end in, so that a word with a number in it does not matter."""
+    """Return how many numbers most lines end in, so that a few words with numbers in them do not matter."""
     votes = Counter(_numbers_in(line) for _, line in islice(lines, _VOTERS))
     agreed = max(votes, key=lambda width: (width > 0, votes[width]))
     if not agreed:
@@ -130,7 +130,7 @@ def _agreed_width(path: str | Path, lines: Iterable[_Line], dim: int | None) -> 
 
 
 def _numbers_in(line: bytes) -> int:
-    """Count the numbers at the end of a line, the word excepted."""
+    """Count the numbers at the end of a line, excluding the word."""
     return sum(1 for _ in takewhile(_NUMBER.fullmatch, reversed(line.split()[1:])))
 
 

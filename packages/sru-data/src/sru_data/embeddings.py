@@ -35,14 +35,14 @@ class EmbeddingMatrix:
     weight: Tensor
     """(V, D) float32, row i for token i."""
     found: int
-    """How many tokens the file has."""
+    """The number of tokens found in the file."""
 
 
 def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None = None) -> dict[str, Tensor]:
-    """Read the vectors of some words; if the file has a word twice, the first one counts.
+    """Read the vectors of some words; if a word occurs twice in the file, the first vector is used.
 
-    A word missing from the file gets the vector of another spelling: `-lrb-` that of `(`, the other escapes
-    of the Penn Treebank likewise, and a lower-case word that of `Word` or else of `WORD`.
+    A word missing from the file gets the vector of another spelling: an escape of the Penn Treebank that of
+    the character (`-lrb-` that of `(`), and a lower-case word that of `Word` or else of `WORD`.
 
     In text formats a word may contain spaces: the last D fields of a line are its numbers. D is taken from
     the header, or from the majority of the lines. The width of every line is checked, but only the numbers of
@@ -54,7 +54,7 @@ def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None
         dim: The expected width D; taken from the file if None.
 
     Returns:
-        A (D,) float32 vector for each word that the file has, in file order; those of other spellings last.
+        A (D,) float32 vector for each word found, in file order; those found under other spellings come last.
 
     Raises:
         DataError: The file is missing, truncated, has another width, or a line is malformed.
@@ -74,18 +74,18 @@ def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None
 def frequent_words(path: str | Path, limit: int | None = None) -> list[str]:
     """Read the first words of an embedding file, which are its most frequent ones.
 
-    GloVe, word2vec and fastText write words in the order of their frequency. Words that are not UTF-8 are
+    GloVe, word2vec and fastText write words in descending order of frequency. Words that are not UTF-8 are
     left out.
 
     Args:
         path: The file.
-        limit: How many words, None for all.
+        limit: The maximum number of words; None for all.
 
     Returns:
         The words in file order, each once.
 
     Raises:
-        DataError: As `read_embeddings`, where the words before `limit` are concerned.
+        DataError: As for `read_embeddings`, up to `limit` words.
     """
     words: dict[str, None] = {}
     with open_vectors(path) as file:
@@ -114,7 +114,7 @@ def embedding_matrix(
     seed: int = 0,
     vectors: Mapping[str, Tensor] | None = None,
 ) -> EmbeddingMatrix:
-    """Make the initial weight of an embedding layer from a file.
+    """Create the initial weight of an embedding layer from a file.
 
     Row 0, padding, is zero. A token missing from the file gets a row from the uniform distribution with mean
     0 and the standard deviation σ of the vectors found, U(-√3 σ, √3 σ).
@@ -124,13 +124,13 @@ def embedding_matrix(
         tokens: The vocabulary in the order of its ids, padding first.
         dim: The expected width; taken from the file if None.
         seed: Seed of the random rows.
-        vectors: What `read_embeddings` returned for the tokens, so that the file is not read again.
+        vectors: The result of `read_embeddings` for the tokens, to avoid reading the file again.
 
     Returns:
         The (V, D) float32 weight and the number of tokens found.
 
     Raises:
-        DataError: As `read_embeddings`, or the file has none of the tokens.
+        DataError: As for `read_embeddings`, or the file has none of the tokens.
     """
     if vectors is None:
         vectors = read_embeddings(path, set(tokens[1:]), dim=dim)

@@ -20,15 +20,15 @@ class DataError(ValueError):
         Args:
             path: The file.
             line: The line, counted from 1, or None for the file as a whole.
-            message: What was expected, what was found, and the remedy if there is one. Its middle is left
-                out if it quotes something long.
+            message: What was expected, what was found, and the remedy if there is one. A long message is
+                shortened in the middle.
         """
         place = printable(str(path)) if line is None else f"{printable(str(path))}:{line}"
         return cls(f"{place}: {printable(shortened(message, _LONGEST_MESSAGE))}")
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text without its middle if it is longer than a limit.
+    """Return a text, shortened in the middle if it is longer than a limit.
 
     Args:
         text: The text.

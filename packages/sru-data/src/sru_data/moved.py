@@ -13,14 +13,14 @@ from types import ModuleType
 def redirect(moved: Mapping[str, str]) -> None:
     """Redirect imports of old module names to the modules that replaced them.
 
-    An old name is the new module itself or, for a module that was split, a module with the names of all its
-    parts.
+    An old name refers to the new module itself or, if the module was split, to a module with the names of all
+    its parts.
 
     Args:
-        moved: The full old name of each module, and its full new name, or those of its parts, separated by
-            spaces.
+        moved: Maps the full old name of each module to its full new name, or to the names of its parts,
+            separated by spaces.
     """
-    # First, because for a package that has moved as a whole, Python would find its files again.
+    # Inserted first, because Python would otherwise find the files of a package that has moved as a whole.
     sys.meta_path.insert(0, _Redirection(moved))
 
 
@@ -38,5 +38,5 @@ class _Redirection(MetaPathFinder, Loader):
         for home in homes:
             vars(module).update({name: value for name, value in vars(home).items() if name[:2] != "__"})
         if len(homes) == 1:
-            # The import system returns the entry that is here once the module has run.
+            # The import system returns this entry once the module has run.
             sys.modules[module.__name__] = homes[0]

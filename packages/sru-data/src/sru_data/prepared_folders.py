@@ -45,7 +45,7 @@ def cached_folder(name: str, content: Sequence[object]) -> Path:
     """Return the folder below `download.cache_dir()` for some content.
 
     Args:
-        name: How the name of the folder begins.
+        name: The prefix of the folder's name.
         content: Everything that determines its files, as plain values.
     """
     key = hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
@@ -55,11 +55,11 @@ def cached_folder(name: str, content: Sequence[object]) -> Path:
 def first_difference(
     then: Mapping[str, object], now: Mapping[str, object], *, parts: Collection[str], sources: str
 ) -> str | None:
-    """Describe the first difference between how a folder was prepared and now, if there is one.
+    """Describe the first difference between the settings of a folder and the current ones, if any.
 
     Args:
-        then: The settings by name.
-        now: The same now.
+        then: The settings of the folder, by name.
+        now: The current settings.
         parts: The names of the settings for the sources of the parts.
         sources: What the sources are, for messages.
     """
@@ -91,7 +91,7 @@ def check_contents(folder: Path, file_name: str) -> None:
 
 
 def map_tensor(path: Path, dtype: torch.dtype) -> Tensor:
-    """Map a file into memory, read-only.
+    """Memory-map a file, read-only.
 
     Args:
         path: The file, not empty.
@@ -102,7 +102,7 @@ def map_tensor(path: Path, dtype: torch.dtype) -> Tensor:
     """
     if sys.byteorder != "little":
         raise DataError.at(path, None, "expected a little-endian machine, got a big-endian one")
-    # torch.from_file maps for writing, which the system refuses for more than its memory.
+    # torch.from_file maps for writing, which the system refuses for files larger than memory.
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with warnings.catch_warnings():
@@ -175,7 +175,7 @@ class GrowingFile:
         self._file, self._size, self._crc32 = file, 0, 0
 
     def write(self, content: bytes) -> int:
-        """Write content; return its place."""
+        """Write content and return its offset."""
         place = self._size
         self._file.write(content)
         self._size += len(content)
@@ -183,11 +183,11 @@ class GrowingFile:
         return place
 
     def write_line(self, value: object) -> int:
-        """Write a line of JSON; return its place."""
+        """Write a line of JSON and return its offset."""
         return self.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
 
     def write_numbers(self, kind: Literal["i", "q", "f"], *columns: Sequence[float]) -> int:
-        """Write columns of numbers, one after the other; return their place in bytes."""
+        """Write columns of numbers, one after the other, and return their offset in bytes."""
         numbers: array[Any] = array(kind)
         for column in columns:
             numbers.extend(column)
@@ -204,7 +204,7 @@ def write_record(path: Path, record: DataclassInstance, *, version: int) -> None
     Args:
         path: The file.
         record: A dataclass of plain values.
-        version: The version of the format of what it describes.
+        version: The version of the format that it describes.
     """
     content = json.dumps({"format": version, **asdict(record)}, indent=2) + "\n"
     with atomic_write(path) as file:
@@ -225,10 +225,10 @@ def read_record(
     Args:
         path: The file.
         make: The dataclass; may raise ValueError if the fields are wrong.
-        expected: What the record is.
-        missing: What to say if there is no file.
+        expected: What the record should be, for messages.
+        missing: The error message if there is no file.
         version: The version of the format.
-        remedy: What to do about another one.
+        remedy: What to do about a record of another version, for messages.
 
     Raises:
         DataError: The file is missing, damaged or of another version.
@@ -247,14 +247,14 @@ def read_record(
 
 
 def read_settings(folder: Path, file_name: str, make: type[_Record], *, version: int, remedy: str) -> _Record:
-    """Read the record that tells what a folder holds.
+    """Read the record that describes what a folder holds.
 
     Args:
         folder: The folder.
-        file_name: The name of the record, which tells the kind of the folder.
+        file_name: The name of the record, which identifies the kind of folder.
         make: As for `read_record`.
         version: The version of the format.
-        remedy: What to do about another one.
+        remedy: What to do about a record of another version, for messages.
 
     Raises:
         DataError: The file is missing, damaged or of another version.
@@ -271,7 +271,7 @@ def read_settings(folder: Path, file_name: str, make: type[_Record], *, version:
 
 
 def _typed(value: Any, kind: Any) -> Any:
-    """Return a value from JSON if it has the type that a record declares, a record for a dictionary.
+    """Return a value from JSON after checking its type; a dictionary becomes a record if that is declared.
 
     Raises:
         TypeError: It has another type.

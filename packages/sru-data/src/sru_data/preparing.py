@@ -24,7 +24,7 @@ class Wanted(Protocol):
 
     @property
     def identity(self) -> dict[str, object]:
-        """Everything that determines the content of the folder, by its names in messages."""
+        """Everything that determines the content of the folder, by the names used in messages."""
 
 
 class Written(Protocol):
@@ -46,17 +46,17 @@ def prepare_once(
     options: str = "options",
     waiting: Callable[[], None],
 ) -> None:
-    """Prepare a folder unless it is finished, while other processes that want it wait.
+    """Prepare a folder unless it is finished, while other processes that need it wait.
 
     Args:
-        folder: The folder, made if missing.
+        folder: The folder, created if missing.
         wanted: Its intended content.
-        finish: Writes the files into the empty folder, that of `file_name` last.
+        finish: Writes the files into the empty folder, `file_name` last.
         file_name: The file that a finished folder has.
-        read: Reads it.
+        read: Reads that file from a folder.
         leftovers: The files that an interrupted preparation may have left.
         content: What is prepared, for messages, such as "questions".
-        options: What determines it, for messages.
+        options: What determines the content, for messages.
         waiting: Called if another process prepares the folder, before this one waits for it.
 
     Raises:
@@ -92,11 +92,11 @@ def system_errors(folder: Path, *, doing: str) -> Iterator[None]:
     """Add the operation in progress to a system error.
 
     Args:
-        folder: The folder that is written to.
+        folder: The folder being written to.
         doing: The operation, such as "prepare questions".
 
     Raises:
-        DataError: The system refused something.
+        DataError: A system error occurred.
     """
     try:
         yield
@@ -109,7 +109,7 @@ def system_errors(folder: Path, *, doing: str) -> Iterator[None]:
 
 
 def fingerprint(paths: Iterable[Path], *, content: str, beside: bytes = b"") -> str:
-    """Return a checksum of whole files, which detects the correction of a single word.
+    """Return a checksum of whole files, which detects a change of a single word.
 
     Args:
         paths: The files.
@@ -137,13 +137,13 @@ def write_stored(path: Path, content: bytes) -> Stored:
 def check_counts(
     *, read: int, kept: int, dropped: Mapping[str, int], examples: Mapping[str, str], reasons: Collection[str]
 ) -> None:
-    """Refuse a report of what was kept and left out whose counts do not add up.
+    """Check that the counts of what was kept and left out add up.
 
     Args:
         read: How many there were.
         kept: How many were kept.
         dropped: How many were left out for each reason.
-        examples: The first of those for each reason.
+        examples: The first one left out for each reason.
         reasons: The possible reasons.
 
     Raises:

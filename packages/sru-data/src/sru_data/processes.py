@@ -25,13 +25,13 @@ def map_in_processes(
 ) -> Generator[Result, None, None]:
     """Yield a function's results for pieces of work, in order; a few pieces are read ahead.
 
-    The processes end with this one, however it ends. A script that calls this must do so below
-    `if __name__ == "__main__":`, since each process imports it.
+    The worker processes end with this one, however it ends. A script that calls this must do so below
+    `if __name__ == "__main__":`, since each process imports the script.
 
     Args:
         function: The function; it, the pieces and the results must be picklable.
         pieces: The pieces of work.
-        processes: How many processes work at the same time.
+        processes: The number of worker processes.
         doing: What they do, for messages.
 
     Raises:
@@ -65,8 +65,8 @@ def count_processors() -> int:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Delay Ctrl-C; a process that is started meanwhile never gets it, not even before `_begin`."""
-    # Windows does not have this.
+    """Delay Ctrl-C; a process started in the meantime never receives it, not even before `_begin` runs."""
+    # Windows lacks `pthread_sigmask`.
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -78,7 +78,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end when it has ended, even if it was killed."""
+    """Leave Ctrl-C to the parent, and exit when the parent has exited, even if it was killed."""
     # If signals can be blocked, this one already is.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Opens, reads and decodes text files, with errors that name the place."""
+"""Opens, reads and decodes text files, with errors that name the location."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import Any, BinaryIO
 from sru_data.errors import DataError
 
 MAX_FILE_BYTES = 1 << 27
-"""The size of a file that is read as a whole, such as a tokenizer or labelled sentences: 128 MiB."""
+"""The maximum size of a file that is read as a whole, such as a tokenizer or labelled sentences: 128 MiB."""
 MAX_LINE_BYTES = 1 << 25
-"""The length of a line that is a record, as in JSON lines: 32 MiB."""
+"""The maximum length of a line that is a record, as in JSON lines: 32 MiB."""
 MAX_WORD_BYTES = 1 << 24
 """The maximum distance between white space in a text: 16 MiB."""
 MAX_SENTENCE_BYTES = 1 << 16
-"""The length of a sentence to classify: 64 KiB, about 10,000 words."""
+"""The maximum length of a sentence to classify: 64 KiB, about 10,000 words."""
 MAX_PASSAGE_CHARACTERS = 1 << 17
-"""The length of a passage to ask questions about: 131,072 characters, about 25,000 words."""
+"""The maximum length of a passage to ask questions about: 131,072 characters, about 25,000 words."""
 MAX_JSON_VALUES = 1 << 21
-"""The number of values in a record."""
+"""The maximum number of values in a record."""
 # Not `isprintable`, which refuses emoji joiners and non-breaking spaces.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters not allowed in the name of a class, which is printed in lines and columns."""
 
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
-"""Characters that JSON can represent, and UTF-8 cannot."""
+"""Surrogates, which JSON can represent and UTF-8 cannot."""
 
 _LONGEST_MARK = 4
 _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
@@ -47,10 +47,10 @@ _KINDS = {
 
 
 def why_not_a_file(path: str | Path) -> str | None:
-    """Describe what a path is if it is not a file; None if it is.
+    """Describe what a path is if it is not a file; return None if it is.
 
     Args:
-        path: The file. A pipe or a device does not count: reading it may never end.
+        path: The path. A pipe or a device does not count as a file: reading it may never end.
     """
     try:
         return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
@@ -65,7 +65,7 @@ def open_file(path: str | Path, wrong: str) -> BinaryIO:
 
     Args:
         path: The file.
-        wrong: How the message begins if that is impossible, such as "expected a tokenizer file, got".
+        wrong: The beginning of the message if that is impossible, such as "expected a tokenizer file, got".
 
     Raises:
         DataError: There is no file, or it may not be read.
@@ -85,7 +85,7 @@ def read_bytes(path: str | Path, *, expected: str, limit: int = MAX_FILE_BYTES) 
     Args:
         path: The file.
         expected: What it should be, such as "a tokenizer file".
-        limit: The largest size in bytes.
+        limit: The maximum size in bytes.
 
     Raises:
         DataError: The file cannot be read, is larger, or is UTF-16.
@@ -100,13 +100,13 @@ def read_bytes(path: str | Path, *, expected: str, limit: int = MAX_FILE_BYTES) 
 def read_lines(
     file: BinaryIO, *, path: str | Path, start: int = 1, limit: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file with their numbers and ends, the first without its byte-order mark.
+    """Yield the lines of a file with their numbers and line ends, without a byte-order mark.
 
     Args:
         file: The file.
         path: Its path, for messages.
-        start: The number of the line at which the file stands.
-        limit: The length of the longest line in bytes.
+        start: The number of the next line of the file.
+        limit: The maximum length of a line in bytes.
 
     Raises:
         DataError: A line is longer, or the file is UTF-16.
@@ -123,13 +123,13 @@ def read_lines(
 def line_blocks(
     chunks: Iterable[bytes], *, path: str | Path, what: str = "a line", limit: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield whole lines, as many as end in a chunk, each time with the number of the first.
+    """Yield blocks of whole lines, those that end in each chunk, with the number of the first line.
 
     Args:
         chunks: The text, in chunks no longer than a line may be.
         path: Its file, for messages.
         what: What a line is, for messages.
-        limit: The length of the longest line in bytes.
+        limit: The maximum length of a line in bytes.
 
     Raises:
         DataError: A line is longer.
@@ -153,7 +153,7 @@ def line_blocks(
 def without_mark(content: bytes, *, path: str | Path) -> bytes:
     """Return the beginning of a text without the byte-order mark that some editors put there.
 
-    Every reader of text calls this, and nothing else looks at marks.
+    Every reader of text calls this, and nothing else handles byte-order marks.
 
     Args:
         content: The beginning of the text, or all of it.
@@ -206,10 +206,10 @@ _WINDOWS = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte
 
 
 def decode_western(content: bytes) -> str:
-    """Decode a line of a file whose lines are in several encodings: UTF-8, or else Windows-1252.
+    """Decode a line of a file with lines in several encodings: as UTF-8, or else as Windows-1252.
 
     Windows-1252 is latin-1 with quotes and dashes in place of control characters. The five bytes that it
-    leaves out stay the control characters of latin-1, as in browsers; so every line has a meaning.
+    leaves undefined become the control characters of latin-1, as in browsers, so every line can be decoded.
 
     Args:
         content: The bytes.

@@ -14,13 +14,14 @@ from sru_data.texts.files import TextFile
 
 _TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,"
-# With the white space around the colon. Looking further back takes time quadratic in the number of fields.
+# Includes the white space around the colon. Looking further back takes time quadratic in the number of
+# fields.
 _LONGEST_KEY = 256
 # Deeper than any Python parser goes. Counting a record that is all brackets takes half a minute.
 _DEEPEST = 100_000
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
-# From one depth to another, counted within the array; what is between items should be blank, and is a record
-# if it is not.
+# Transitions between depths, relative to the array. Text between items should be blank, and is a record if it
+# is not.
 _ARRAY_BEGINS, _ITEM_BEGINS, _ITEM_ENDS, _ARRAY_ENDS = (-1, 0), (0, 1), (1, 0), (0, -1)
 _BOUNDARIES = {_ARRAY_BEGINS, _ITEM_BEGINS, _ITEM_ENDS, _ARRAY_ENDS}
 
@@ -35,15 +36,15 @@ class Record(NamedTuple):
 
 
 def read_records(path: str | Path, *, field: str | None = None) -> Iterator[Record]:
-    """Yield the records of a file, which is read as a stream.
+    """Yield the records of a file, reading it as a stream.
 
-    A file whose first character is `[` is an array, and its items are the records; of any other, every line
-    that is not blank is one.
+    If the first character of a file is `[`, the file is an array whose items are the records. Otherwise every
+    line that is not blank is a record.
 
     Args:
-        path: JSON lines or a JSON array; the ending of its name tells the compression, as for `TextFile`.
-        field: The field of an object that holds the array, if the file is that object; its other fields are
-            passed over.
+        path: JSON lines or a JSON array; the suffix of its name determines the compression, as for
+            `TextFile`.
+        field: The field that holds the array, if the file is a single object; other fields are skipped.
 
     Raises:
         DataError: The file is missing or damaged, a record has more than 32 MiB or is nested too deep, an
@@ -68,7 +69,7 @@ def _lines(path: str | Path, chunks: Iterable[bytes]) -> Iterator[Record]:
 
 
 def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) -> Iterator[Record]:
-    """Follow brackets and quotes to where each item ends, so that only one is in memory."""
+    """Find the end of each item by following brackets and quotes, so that only one is in memory."""
     begins = re.compile(rb"" if field is None else rb'(?<!\\)"%b"\s*:\s*\Z' % re.escape(field.encode()))
     within = 1 if field is None else 2
     piece, line, depth, quoted, ended, array_seen, in_array = b"", 1, 0, False, False, False, False
@@ -115,7 +116,7 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
 
 
 def _whole_escapes(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    r"""Yield the same bytes, cut so that a `\` and what it escapes stay together."""
+    r"""Yield the same bytes, split so that a `\` and the character it escapes stay together."""
     held = b""
     for chunk in chunks:
         data = held + chunk

@@ -22,10 +22,10 @@ def make_annotator(features: Features, *, model: str = "en_core_web_sm") -> Anno
     Args:
         features: "none" for tokens and their offsets only, "spacy" to add lemmas, parts of speech and named
             entities.
-        model: The spaCy model, where features are "spacy": the name of an installed one.
+        model: The name of an installed spaCy model, used if `features` is "spacy".
 
     Raises:
-        DataError: spaCy or the model is not installed; the message has the command that installs it.
+        DataError: spaCy or the model is not installed; the message contains the command that installs it.
         ValueError: Unknown features.
     """
     if features not in get_args(Features):
@@ -34,13 +34,14 @@ def make_annotator(features: Features, *, model: str = "en_core_web_sm") -> Anno
 
 
 def annotator_of(description: Mapping[str, str]) -> Annotator:
-    """Return the annotator with which data was prepared.
+    """Return the annotator that data was prepared with.
 
     Args:
-        description: Its `description`.
+        description: The `description` of the annotator.
 
     Raises:
-        DataError: It needs a spaCy model that is not installed, or that is installed in another version.
+        DataError: The annotator needs a spaCy model that is not installed, or is installed in another
+            version.
     """
     if description == {"features": "none"}:
         return PlainAnnotator()

@@ -1,14 +1,14 @@
 r"""Split English text into tokens with known offsets.
 
-The text is not changed: every token is a part of it, and only white space and invisible characters are left
-out. The first of these rows that fits decides:
+The text is not changed: every token is a substring of it, and only white space and invisible characters are
+left out. The first row that matches applies:
 
     do|n't ca|n't                     letters before n't, and n't, with ' or ’
-    's 'm 'd 're 've 'll              endings after a word, likewise
+    's 'm 'd 're 've 'll              endings after a word, with ' or ’
     U.S. e.g.                         single letters with periods
     10|km 5|pm 3.5|bn                 a number before a unit
-    1,000.50 3:30 1990s 5th           a number with , . : within, and the letters after it
-    O'Neill AT&T Amazon.com B12       letters and digits, also with ' & or the dot of a domain within
+    1,000.50 3:30 1990s 5th           a number with , . : inside, and the letters after it
+    O'Neill AT&T Amazon.com B12       letters and digits, also with ' & or the dot of a domain inside
     -- ... `` '' ***                  some marks, repeated
     - / ( " $ % .                     each other character, between letters or not
 
@@ -55,7 +55,7 @@ _NOT = rf"[nN]{_APOSTROPHE}[tT](?!{_WORD})"
 _JOINT = rf"(?:(?!{_ENDING}){_APOSTROPHE}|&|\.(?=(?:{_DOMAINS})(?!{_WORD})))"
 _TOKENS = "|".join(
     (
-        # Most words; the other patterns would match them too, but later.
+        # A fast path for most words, which the patterns below would match too.
         r"[a-zA-Z]+(?=[ ,])",
         rf"{_LETTER}+(?={_NOT})",
         _NOT,
@@ -78,10 +78,10 @@ class PlainAnnotator:
         return {"features": "none"}
 
     def annotate(self, texts: Iterable[str]) -> Iterator[Annotated]:
-        """Yield the tokens of each text, in order, as the texts come.
+        """Yield the tokens of each text, in order, reading the texts lazily.
 
         Args:
-            texts: Any texts; one of white space has no tokens.
+            texts: Any texts; a blank one has no tokens.
         """
         return map(annotate, texts)
 
@@ -92,7 +92,7 @@ def annotate(text: str) -> Annotated:
     Args:
         text: Any text.
     """
-    # Gaps and tokens alternate: a gap, possibly empty, comes first and last.
+    # Gaps and tokens alternate. The first and the last part are gaps, possibly empty.
     parts = _split(text)
     offsets = list(accumulate(map(len, parts)))
     return Annotated(parts[1::2], offsets[:-1:2], offsets[1::2])

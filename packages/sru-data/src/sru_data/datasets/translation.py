@@ -6,7 +6,7 @@
 
 Multi30k is read from `mt/multi30k` in the data folder or downloaded. The other two are read from `mt/iwslt14`
 and `mt/wmt14`, plain or compressed: `train`, `valid` and `test`, each with the endings `.de` and `.en`,
-tokenised as by fairseq's scripts before the split into subwords.
+tokenised as by fairseq's scripts before they split words into subwords.
 
 Source: Elliott, Frank, Sima'an and Specia, "Multi30K: multilingual English-German image descriptions", 2016;
 the evaluation campaigns of IWSLT 2014 and WMT 2014.
@@ -39,9 +39,9 @@ class Pair(NamedTuple):
     source: str
     """The sentence."""
     targets: tuple[str, ...]
-    """Its translation; in validation and test, maybe several by different translators."""
+    """Its translation; for validation and test, possibly several by different translators."""
     place: str = ""
-    """Where it stands, for messages: `train.en:12`."""
+    """Its location, for messages: `train.en:12`."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,24 @@ class PairFiles:
     source: tuple[Path, ...]
     """The files of the source language, or the table."""
     targets: tuple[tuple[Path, ...], ...] = ()
-    """The files of each translation, line by line those of the source; none for a table."""
+    """The files of each translation, aligned line by line with the source; empty for a table."""
     columns: tuple[str, ...] = ()
-    """The columns of the source and of each translation; none for parallel files."""
+    """The columns of the source and of each translation; empty for parallel files."""
     encoding: str = "utf-8"
     """The encoding of the files."""
 
     @classmethod
     def parallel(cls, source: FileNames, *targets: FileNames, encoding: str = "utf-8") -> PairFiles:
-        """Name text files with a sentence per line: line n of one translates line n of the other.
+        """Refer to text files with a sentence per line: line n of a target translates line n of the source.
 
         Args:
             source: The files of the source language: a path, a pattern as in `glob`, or several; plain or
                 compressed.
-            targets: Likewise for each translation, usually one.
+            targets: The same for each translation; usually there is one.
             encoding: The encoding of all of them.
 
         Raises:
-            ValueError: There is no translation, or a side without a file.
+            ValueError: There is no translation, or a side has no file.
             DataError: A pattern matches nothing.
         """
         sides = [tuple(matching_files(files)) for files in (source, *targets)]
@@ -85,7 +85,7 @@ class PairFiles:
         targets: Sequence[str] = ("target",),
         encoding: str = "utf-8",
     ) -> PairFiles:
-        """Name a table with a column per language: CSV, TSV, JSON lines or Parquet.
+        """Refer to a table with a column per language: CSV, TSV, JSON lines or Parquet.
 
         Args:
             paths: As for `open_table`.
@@ -111,9 +111,9 @@ class PairFiles:
         return [path for side in (self.source, *self.targets) for path in side]
 
     def pairs(self) -> Iterator[Pair]:
-        r"""Yield the pairs, in memory that does not grow with their number.
+        r"""Yield the pairs, using memory that does not grow with their number.
 
-        A sentence may be empty. A line feed within one, which a table can hold, becomes a space.
+        A sentence may be empty. A line feed within a sentence, which is possible in a table, becomes a space.
 
         Raises:
             DataError: A file is missing or damaged, is in another encoding or lacks a column, parallel files
@@ -134,7 +134,7 @@ class PairFiles:
         return open_table(files, kind="txt", encoding=self.encoding).rows(["text"])
 
     def _unequal(self) -> DataError:
-        """Describe how many lines the parallel files have."""
+        """Return an error that states how many lines the parallel files have."""
         expected = sum(1 for _ in self._lines(self.source))
         counts = ((side, sum(1 for _ in self._lines(side))) for side in self.targets)
         side, found = next((side, count) for side, count in counts if count != expected)
@@ -148,7 +148,7 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class _Set:
-    """A published set; its files are named without the ending that tells the language."""
+    """A published set; its files are named without the suffix for the language."""
 
     folder: str
     """The folder in the data folder."""
@@ -167,7 +167,7 @@ class _Set:
         """Find a file, or download it.
 
         Raises:
-            DataError: There is none.
+            DataError: There is no such file.
         """
         path = f"{self.folder}/{name}"
         places = tuple(path + ending for ending in ("", ".gz", ".xz", ".bz2"))
@@ -226,12 +226,12 @@ NAMES: tuple[str, ...] = tuple(_DIRECTIONS)
 
 
 def names_of_tests(name: str) -> tuple[str, ...]:
-    """Name the test sets of one of the sets in `NAMES`, the usual one first."""
+    """Return the names of the test sets of one of the sets in `NAMES`, the usual one first."""
     return tuple(prefix.partition(".")[0] for prefix in _SETS[_DIRECTIONS[name][0]].tests)
 
 
 def text_options(name: str) -> dict[str, Any]:
-    """Return how the texts of one of the sets in `NAMES` are written, as options of `VocabularyConfig`."""
+    """Return the options of `VocabularyConfig` that match the texts of one of the sets in `NAMES`."""
     key, source, target = _DIRECTIONS[name]
     chosen = _SETS[key]
     return {

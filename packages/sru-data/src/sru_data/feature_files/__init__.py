@@ -1,4 +1,4 @@
-"""Features of speech in memory-mapped files, for data larger than memory; computed once.
+"""Speech features in memory-mapped files, for data larger than memory; computed once.
 
 Prepared features are a folder:
 

@@ -1,4 +1,4 @@
-"""Computes features once for every run that reads them."""
+"""Computes features once, for use by any number of runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Progress(NamedTuple):
     utterances: int = 0
     """How many utterances of the part are done."""
     total: int | None = None
-    """How many it has, if known."""
+    """The number of utterances in the part, if known."""
 
 
 def prepare(
@@ -66,27 +66,28 @@ def prepare(
 
     If two processes prepare the same folder, one works and the other waits for it. An incomplete folder is
     not used: an interrupted preparation starts over. Recordings are considered unchanged if their names,
-    sizes and times are.
+    sizes and modification times are unchanged.
 
     Args:
         utterances: The utterances of each part.
-        folder: The folder of this data set with these features, made if missing; default: `prepared_folder`.
+        folder: The folder of this data set with these features, created if missing; default:
+            `prepared_folder`.
         name: The name of the data set.
-        config: Which features.
-        speeds: The speeds of the training utterances, 1.0 among them; other parts are prepared at 1.0.
-        skip_bad: Whether utterances that cannot be read are left out, as `left_out` of their part says,
-            rather than refused.
-        processes: How many processes compute; None: one per processor for 5,000 recordings and more, else
-            only this one. A script that asks for several must call this below `if __name__ == "__main__":`.
+        config: The feature configuration.
+        speeds: The speeds of the training utterances, including 1.0; other parts are prepared at 1.0.
+        skip_bad: Whether to leave out utterances that cannot be read, and list them in `left_out` of their
+            part, instead of raising an error.
+        processes: The number of processes; None means one per processor for 5,000 or more recordings, else
+            only this one. A script that uses several must call this below `if __name__ == "__main__":`.
         progress: Called before each part and after each utterance.
 
     Returns:
         The prepared features.
 
     Raises:
-        DataError: A file cannot be read, a part has no utterance that can, or the folder holds other features
+        DataError: A file cannot be read, a part has no readable utterance, or the folder holds other features
             or damaged files.
-        ValueError: An option has no meaning.
+        ValueError: An option is invalid.
     """
     if processes is not None and processes < 1:
         raise ValueError(f"prepare: processes must be at least 1, got {processes}")
@@ -120,12 +121,12 @@ def prepared_folder(
     Args:
         utterances: As for `prepare`, like the other arguments.
         name: The name of the data set.
-        config: Which features.
+        config: The feature configuration.
         speeds: The speeds of the training utterances.
 
     Raises:
         DataError: A file is missing.
-        ValueError: An option has no meaning.
+        ValueError: An option is invalid.
     """
     return _Wanted.of(utterances, name, config, speeds).folder
 
@@ -182,7 +183,7 @@ def _finish(
         str(part): _write_part(folder, part, wanted, skip_bad, processes, report)
         for part in wanted.utterances
     }
-    # Last: a folder with this file is finished.
+    # Written last: a folder with this file is finished.
     write_record(folder / FILE_NAME, Settings(wanted.name, wanted.config, parts), version=FORMAT)
 
 
@@ -235,7 +236,7 @@ def _write_part(
 def _extracted(
     utterances: Sequence[Utterance], config: FeatureConfig, speeds: Sequence[float], processes: int
 ) -> Generator[tuple[Utterance, _Copies | DataError], None, None]:
-    """Yield the features of each utterance at each speed, or why there are none."""
+    """Yield the features of each utterance at each speed, or the error if it cannot be read."""
     work = partial(_extract, config, speeds)
     batches = (utterances[start : start + _BATCH] for start in range(0, len(utterances), _BATCH))
     with closing(
@@ -261,13 +262,13 @@ def _extract(
 
 
 def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:
-    """Return a checksum of what is known of utterances and of the sizes and times of their files."""
+    """Return a checksum of utterances and of the sizes and modification times of their files."""
     digest = hashlib.sha256()
     for utterance in utterances:
         try:
             status = os.stat(utterance.path)
         except (OSError, ValueError):
-            # A complete error message comes from the code that reads the file.
+            # The code that reads the file raises an error with a complete message.
             known = [0, 0]
         else:
             known = [status.st_size, status.st_mtime_ns]

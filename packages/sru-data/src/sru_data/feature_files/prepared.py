@@ -23,7 +23,7 @@ REMEDY = "delete the folder and prepare the features again"
 
 
 class PartPaths(NamedTuple):
-    """Where the files of a part are."""
+    """The paths of the files of a part."""
 
     rows: Path
     """`NAME.rows`: int64; for each utterance and speed, its first frame and the number of its frames."""
@@ -34,7 +34,7 @@ class PartPaths(NamedTuple):
 
 
 def part_paths(folder: Path, name: str) -> PartPaths:
-    """Return where the files of a part are."""
+    """Return the paths of the files of a part."""
     return PartPaths(*(folder / f"{name}.{kind}" for kind in PartPaths._fields))
 
 
@@ -47,9 +47,9 @@ class Part:
     count: int
     """The number of utterances."""
     speeds: list[float]
-    """The speeds at which each was prepared."""
+    """The speeds at which each utterance was prepared."""
     left_out: dict[str, str]
-    """By the id of each utterance that could not be read, the reason."""
+    """The reason for each utterance that could not be read, by id."""
     rows: Stored
     frames: Stored
     utterances: Stored
@@ -68,7 +68,7 @@ class Settings:
     name: str
     """The name of the data set."""
     config: FeatureConfig
-    """Which features."""
+    """The feature configuration."""
     parts: dict[str, Part]
     """The parts by name."""
 
@@ -86,7 +86,7 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first difference from the present, if there is one.
+        """Describe the first difference from the intended content, if any.
 
         Args:
             now: The `identity` of the intended content.
@@ -99,25 +99,25 @@ class Settings:
 def identity(
     name: str, config: FeatureConfig, sources: Mapping[str, tuple[str, Sequence[float]]]
 ) -> dict[str, object]:
-    """Return everything that determines the content of a folder, by its names in messages."""
+    """Return everything that determines the content of a folder, by the names used in messages."""
     parts = {part: [source, list(speeds)] for part, (source, speeds) in sources.items()}
     return {"name": name, **vars(config), **parts}
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureFile(Sequence[Tensor]):
-    """The features of one part, as a sequence of tensors; they use no memory except the system's cache."""
+    """The features of one part, as a sequence of tensors; they use no memory beyond the system's cache."""
 
     name: str
     """The name of the part."""
     utterances: list[Utterance]
     """The utterances."""
     lengths: Tensor
-    """(N,) int64: the number of frames of each utterance, at its usual speed."""
+    """(N,) int64: the number of frames of each utterance, at speed 1.0."""
     speeds: tuple[float, ...]
-    """The speeds at which each was prepared, 1.0 among them."""
+    """The speeds at which each utterance was prepared, including 1.0."""
     left_out: Mapping[str, str]
-    """By the id of each utterance that could not be read, the reason."""
+    """The reason for each utterance that could not be read, by id."""
     _rows: Tensor = field(repr=False)
     _frames: Tensor = field(repr=False)
     _opened_with: tuple[Any, ...] = field(repr=False)
@@ -126,7 +126,7 @@ class FeatureFile(Sequence[Tensor]):
     def open(
         cls, folder: Path, name: str, part: Part, *, size: int, verify: bool | None = None
     ) -> FeatureFile:
-        """Map the files of a part into memory.
+        """Memory-map the files of a part.
 
         Args:
             folder: Their folder.
@@ -204,16 +204,16 @@ def _reopen(folder: Path, name: str, part: Part, size: int) -> FeatureFile:
 
 @dataclass(frozen=True, eq=False)
 class PreparedFeatures:
-    """The parts of a data set of speech, with their features."""
+    """The parts of a speech data set, with their features."""
 
     name: str
     """The name of the data set."""
     folder: Path
     """The folder of its files."""
     config: FeatureConfig
-    """Which features."""
+    """The feature configuration."""
     parts: Mapping[str, FeatureFile]
-    """The utterances of "train", "validation" and "test", as far as there are any."""
+    """The utterances of "train", "validation" and "test", where present."""
 
 
 def open_prepared(folder: str | Path, *, verify: bool | None = None) -> PreparedFeatures:

@@ -1,7 +1,7 @@
-"""Features of speech: from audio, whole or as a stream, and from files that come with the data.
+"""Speech features: from audio, whole or as a stream, and from files that come with the data.
 
-Audio is read by soundfile, its features are computed by kaldi-native-fbank, and soxr resamples it: all three
-come with `pip install "sru-data[speech]"` and are imported when the first file is read.
+soundfile reads audio, soxr resamples it, and kaldi-native-fbank computes its features. All three come with
+`pip install "sru-data[speech]"` and are imported when the first file is read.
 """
 
 from sru_data.features.audio import stream_audio

@@ -14,7 +14,7 @@ from sru_data.features.packages import audio_package
 from sru_data.reading import why_not_a_file
 
 LONGEST_SECONDS = 3600
-"""The length of an utterance. Longer audio can be streamed."""
+"""The maximum length of an utterance. Longer audio can be streamed."""
 FULL_SCALE = 0.99
 """The magnitude from which a sample counts as clipped: the largest 8-bit sample is 127/128."""
 MOST_CLIPPED = 0.001
@@ -25,21 +25,21 @@ _BLOCK_FRAMES = 1 << 16
 def read_audio(
     path: str, config: FeatureConfig, *, start: float = 0.0, end: float | None = None, speed: float = 1.0
 ) -> Tensor:
-    """Read an audio file, or a piece of one, in any format that libsndfile knows.
+    """Read an audio file, or a piece of one, in any format that libsndfile supports.
 
     Args:
         path: The file.
-        config: The rate to bring it to, and what to do with several channels, another rate and clipping.
+        config: The rate to resample to, and what to do with several channels, another rate and clipping.
         start: Where to begin, in seconds.
         end: Where to end; None for the end of the file.
-        speed: How much faster to play it, which raises the pitch too.
+        speed: How much to speed it up, which raises the pitch too.
 
     Returns:
         (S,) float32 at `config.sample_rate`, full scale at ±1.
 
     Raises:
-        DataError: The file is missing, no audio, empty, damaged, longer than an hour, ends more
-            than 10 ms before `end`, or is something that the configuration refuses.
+        DataError: The file is missing, not audio, empty, damaged, longer than an hour, ends more than 10 ms
+            before `end`, or is refused by the configuration.
     """
     with _opened(path) as file:
         rate = file.samplerate
@@ -75,17 +75,18 @@ def read_audio(
 
 
 def stream_audio(path: str, *, block_seconds: float = 1.0) -> tuple[int, Iterator[Tensor]]:
-    """Open an audio file of any length to read it bit by bit.
+    """Open an audio file of any length to read it block by block.
 
     Args:
         path: The file.
-        block_seconds: How much to read at once.
+        block_seconds: The length of a block.
 
     Returns:
-        The rate of the file, and its samples in pieces of (S,) float32; several channels are averaged.
+        The rate of the file, and its samples in blocks of (S,) float32; several channels are averaged.
 
     Raises:
-        DataError: The file is missing or no audio (at once), or damaged (when reading gets there).
+        DataError: The file is missing or not audio (raised at once), or damaged (raised when that block is
+            read).
     """
     with _opened(path) as file:
         rate = int(file.samplerate)
@@ -99,12 +100,12 @@ def stream_audio(path: str, *, block_seconds: float = 1.0) -> tuple[int, Iterato
 
 
 def resampled(samples: Tensor, rate: float, wanted: float) -> Tensor:
-    """Bring samples from one rate to another.
+    """Resample samples from one rate to another.
 
     Args:
         samples: (S,) float32.
         rate: Their rate.
-        wanted: The rate to bring them to.
+        wanted: The rate to resample to.
 
     Returns:
         (S · wanted / rate,) float32; the same tensor if the rates are equal.
@@ -116,11 +117,11 @@ def resampled(samples: Tensor, rate: float, wanted: float) -> Tensor:
 
 
 class Resampler:
-    """Brings samples from one rate to another as they come.
+    """Resamples a stream of samples.
 
     Args:
         rate: The rate of the samples.
-        wanted: The rate to bring them to.
+        wanted: The rate to resample to.
     """
 
     def __init__(self, rate: float, wanted: float) -> None:
@@ -128,7 +129,7 @@ class Resampler:
         self._stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
 
     def accept(self, samples: Tensor) -> Tensor:
-        """Take samples and return those that are ready.
+        """Take samples and return the resampled ones that are ready.
 
         Args:
             samples: (S,) float32.
@@ -136,7 +137,7 @@ class Resampler:
         return self._process(samples, last=False)
 
     def finish(self) -> Tensor:
-        """Return the rest."""
+        """Return the remaining samples."""
         return self._process(torch.empty(0), last=True)
 
     def _process(self, samples: Tensor, *, last: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""SpecAugment: hides some of the frames and some of the features of each utterance."""
+"""SpecAugment: masks spans of frames and of features in each utterance."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def spec_augment(
     frequency_width: int = 15,
     value: float | Tensor = 0.0,
 ) -> Tensor:
-    """Return features of which random stretches of frames and of neighbouring features are hidden.
+    """Return features with random spans of frames and of neighbouring features masked.
 
-    Each mask has a width that is uniform from 0 to the largest, and then a place that is uniform within the
-    utterance. Time is not warped. The numbers come from torch's global generator of the CPU, and their count
-    depends on the options and the number of utterances alone.
+    The width of a mask is drawn uniformly from 0 to the largest, then its position uniformly within the
+    utterance. Time is not warped. Random numbers come from torch's global CPU generator; how many are drawn
+    depends only on the options and the number of utterances.
 
     Args:
         features: (T, B, F).
-        lengths: (B,) int64: the frames of each utterance.
-        time_masks: How many stretches of frames to hide in each.
-        time_width: The largest number of frames of one.
-        time_ratio: The largest share of the frames of an utterance for one of them.
-        frequency_masks: How many stretches of features to hide in each.
-        frequency_width: The largest number of features of one.
-        value: What hidden features become: a number or (F,), such as the mean of the features.
+        lengths: (B,) int64: the number of frames of each utterance.
+        time_masks: The number of time masks per utterance.
+        time_width: The maximum number of frames in a time mask.
+        time_ratio: The maximum share of an utterance's frames in a time mask.
+        frequency_masks: The number of frequency masks per utterance.
+        frequency_width: The maximum number of features in a frequency mask.
+        value: The value of masked features: a number or (F,), such as the mean of the features.
 
     Returns:
         (T, B, F), a new tensor.
@@ -65,7 +65,7 @@ def spec_augment(
 
 
 def _stretches(size: int, count: int, widest: Tensor, lengths: Tensor) -> Tensor:
-    """Return (B, size) bool with `count` stretches of each row marked, none beyond its length."""
+    """Return (B, size) bool with `count` random spans marked in each row, none beyond its length."""
     width_of, place_of = torch.rand(2, count, len(lengths), dtype=torch.float64)
     widths = (width_of * (widest + 1)).long()
     starts = (place_of * (lengths - widths + 1)).long()

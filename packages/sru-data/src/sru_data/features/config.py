@@ -16,21 +16,21 @@ _MOST_DELTAS = 2
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Features of audio: Kaldi's, every 10 ms from 25 ms of samples in the range of 16-bit integers.
+    """Audio features as in Kaldi, every 10 ms from 25 ms of samples in the range of 16-bit integers.
 
-    `fbank` are the logarithms of the energies in triangular filters on the mel scale, `mfcc` the first terms
-    of their cosine transform. `file` are features that come with the data, in `.mfc` files or Kaldi archives.
-    There is no dither: the same audio gives the same features.
+    `fbank` features are the log energies of triangular filters on the mel scale, and `mfcc` features are the
+    first terms of their cosine transform. `file` features come with the data, in `.mfc` files or Kaldi
+    archives. There is no dither: the same audio gives the same features.
 
     Raises:
-        ValueError: An option is none of the values it may have, or there are so many filters that some would
-            be empty at this rate.
+        ValueError: An option has an invalid value, or there are so many filters that some would be empty at
+            this rate.
 
     Source: Davis and Mermelstein, 1980; Povey et al., "The Kaldi speech recognition toolkit", 2011.
     """
 
     kind: Kind = "fbank"
-    """What a frame holds."""
+    """The kind of features."""
     num_bins: int = 80
     """The number of filters; for `file`, the size of the vectors in the files."""
     num_cepstra: int = 13
@@ -38,18 +38,18 @@ class FeatureConfig:
     deltas: int = 0
     """The number of derivatives that follow the features, each of the same size: 0, 1 or 2."""
     sample_rate: int = 16_000
-    """Samples per second, to which audio is resampled."""
+    """The rate that audio is resampled to, in samples per second."""
     per_utterance: bool = False
-    """Whether each utterance is brought to mean 0 and variance 1, which a stream cannot be."""
+    """Whether to normalise each utterance to mean 0 and variance 1, which is impossible for a stream."""
     per_speaker: bool = False
-    """Whether the utterances of each speaker together are brought to mean 0 and variance 1. `extract`, which
-    sees one utterance, leaves this to its caller."""
+    """Whether to normalise all utterances of a speaker together to mean 0 and variance 1. `extract`, which
+    processes a single utterance, leaves this to its caller."""
     on_stereo: Literal["mix", "refuse"] = "mix"
-    """What to do with several channels: their mean, or an error."""
+    """What to do with several channels: average them, or raise an error."""
     on_rate: Literal["resample", "refuse"] = "resample"
     """What to do with audio of another rate."""
     on_clipping: Literal["accept", "refuse"] = "accept"
-    """What to do with audio of which more than one sample in a thousand is at full scale."""
+    """What to do with audio in which more than one sample in a thousand is at full scale."""
 
     def __post_init__(self) -> None:
         hints: dict[str, Any] = get_type_hints(type(self))
@@ -87,7 +87,7 @@ class FeatureConfig:
 
 
 def most_bins(sample_rate: int) -> int:
-    """Return the number of filters up to which none is empty.
+    """Return the largest number of filters without an empty one.
 
     Args:
         sample_rate: Samples per second.
@@ -116,7 +116,7 @@ def _has_empty_filter(num_bins: int, sample_rate: int) -> bool:
 
 
 def mel(frequency: float) -> float:
-    """Return the place of a frequency on the mel scale.
+    """Convert a frequency to the mel scale.
 
     Args:
         frequency: In hertz.

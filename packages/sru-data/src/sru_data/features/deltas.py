@@ -1,4 +1,4 @@
-"""Derivatives of features over time, of a whole utterance or as its frames come."""
+"""Derivatives of features over time, of a whole utterance or frame by frame."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Deltas:
         Δx_t = Σ_{n=1,2} n (x_{t+n} − x_{t−n}) / 10          Δ²x_t = Δ(Δx)_t
 
     The first and the last frame are repeated at the ends, as in Kaldi. A frame is returned once the
-    `2 · order` frames after it are there; the result does not depend on how the input is cut, bit for bit.
+    `2 · order` frames after it have arrived; the result is the same, bit for bit, however the input is split.
 
     Args:
-        order: How many derivatives, 0 to 2.
+        order: The number of derivatives, 0 to 2.
         size: The number of features in a frame.
     """
 
@@ -46,13 +46,13 @@ class Deltas:
         slopes = frames
         for step in range(1, self._order + 1):
             slopes = _slope(slopes)
-            # It lacks the first frames, which have no left neighbours.
+            # `slopes` lacks the first frames, which have no left neighbours.
             first = self._reach - _REACH * step
             columns.append(slopes[first : first + ready])
         return torch.cat(columns, dim=1)
 
     def finish(self) -> Tensor:
-        """Return the frames that waited for others.
+        """Return the frames that were held back.
 
         Returns:
             (t', F · (1 + order)) float32.

@@ -20,9 +20,9 @@ def extract(config: FeatureConfig, utterance: Utterance, *, speed: float = 1.0) 
     """Return the features of an utterance.
 
     Args:
-        config: Which features.
+        config: The feature configuration.
         utterance: The utterance.
-        speed: How much faster to play its audio, which raises the pitch too; 0.9, 1.0 and 1.1 are usual.
+        speed: How much to speed its audio up, which raises the pitch too; 0.9, 1.0 and 1.1 are usual.
 
     Returns:
         (T, F) float32, T at least 1 and F `config.size`.
@@ -56,12 +56,12 @@ def extract_samples(config: FeatureConfig, samples: Tensor, *, sample_rate: floa
     """Return the features of samples in memory.
 
     Args:
-        config: Which features.
+        config: The feature configuration.
         samples: As for `OnlineFeatures.accept`.
-        sample_rate: The rate of the samples, if it is not the configuration's; they are resampled.
+        sample_rate: The rate of the samples, if it differs from the configuration's; they are then resampled.
 
     Returns:
-        (T, F) float32; none of an utterance that is shorter than 25 ms.
+        (T, F) float32; T is 0 if the utterance is shorter than 25 ms.
 
     Raises:
         ValueError: As for `OnlineFeatures`.
@@ -77,7 +77,7 @@ def read_samples(config: FeatureConfig, utterance: Utterance, *, speed: float = 
     """Return the input of the feature computation: samples, or the frames of a file without deltas.
 
     Args:
-        config: Which features.
+        config: The feature configuration.
         utterance: The utterance.
         speed: As for `extract`.
 
@@ -85,8 +85,8 @@ def read_samples(config: FeatureConfig, utterance: Utterance, *, speed: float = 
         (S,) float32 at `config.sample_rate`; (T, num_bins) for features that come in files.
 
     Raises:
-        DataError: The file is missing, damaged or empty, holds something else than the configuration says,
-            or something that it refuses.
+        DataError: The file is missing, damaged or empty, or its content is not what the configuration
+            specifies or is refused by it.
         ValueError: The speed is not positive, or not 1 for features that come in files.
     """
     if not 0 < speed < float("inf"):

@@ -1,8 +1,8 @@
 r"""Features that come with the data: the `.mfc` files of Sphinx and the archives of Kaldi.
 
-A `.mfc` file is a big-endian int32, the number of values, and as many big-endian float32 values, frame after
-frame. A matrix of a Kaldi archive begins with `\0B` and its kind: float (`FM`), double (`DM`) or one of the
-compressed kinds (`CM`, `CM2`, `CM3`).
+A `.mfc` file is a big-endian int32 count and that many big-endian float32 values, frame after frame. A matrix
+of a Kaldi archive begins with `\0B` and its kind: float (`FM`), double (`DM`) or one of the compressed kinds
+(`CM`, `CM2`, `CM3`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sru_data.reading import open_file
 
 MFC_ENDING = ".mfc"
 MAX_FEATURE_BYTES = 1 << 28
-"""The features of one utterance: 256 MiB."""
+"""The maximum size of the features of one utterance: 256 MiB."""
 _COMPRESSED_HEAD = struct.Struct("<ffii")
 _WIDTHS = {b"FM": 4, b"DM": 8, b"CM": 1, b"CM2": 2, b"CM3": 1}
 _REMEDY = "it is damaged or truncated"
@@ -31,13 +31,13 @@ def read_mfc(path: str | Path, *, size: int) -> Tensor:
 
     Args:
         path: The file.
-        size: The number of features in a frame, which the file does not say.
+        size: The number of features in a frame, which the file does not store.
 
     Returns:
         (T, size) float32, T at least 1.
 
     Raises:
-        DataError: The file is missing, empty or damaged, or is no whole number of frames.
+        DataError: The file is missing, empty or damaged, or does not hold a whole number of frames.
     """
     with open_file(path, "expected a file of features, got") as file:
         content = file.read(MAX_FEATURE_BYTES + 1)
@@ -56,17 +56,17 @@ def read_mfc(path: str | Path, *, size: int) -> Tensor:
             None,
             f"expected frames of {size} features, got {count:,} values; set num_bins to the size of a frame",
         )
-    # Its bytes are reversed to those of this machine's numbers.
+    # Reverse the big-endian bytes to the byte order of this machine.
     reversed_bytes = torch.frombuffer(bytearray(content[4:]), dtype=torch.uint8).view(-1, 4).flip(1)
     return reversed_bytes.contiguous().view(torch.float32).view(-1, size)
 
 
 def read_kaldi_matrix(path: str | Path, position: int) -> Tensor:
-    """Read one matrix of a Kaldi archive in its binary form.
+    """Read one matrix of a binary Kaldi archive.
 
     Args:
         path: The archive.
-        position: Where the matrix begins in bytes, as in `feats.scp` after the colon.
+        position: The byte offset of the matrix, as after the colon in `feats.scp`.
 
     Returns:
         (T, F) float32, both at least 1.
@@ -144,7 +144,7 @@ def _check_size(path: str | Path, size: int) -> None:
 
 
 def _exactly(path: str | Path, file: BinaryIO, count: int) -> bytearray:
-    # Before they are read, because a damaged header may ask for more memory than there is.
+    # Checked before reading, because a damaged header may ask for more memory than there is.
     left = os.fstat(file.fileno()).st_size - file.tell()
     if left < count:
         raise DataError.at(path, None, f"expected {count:,} bytes of features, got {left:,}; {_REMEDY}")

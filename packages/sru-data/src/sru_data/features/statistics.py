@@ -11,16 +11,16 @@ _SMALLEST = 1e-8
 
 
 def statistics(utterances: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each feature over all frames of all utterances.
+    """Return the mean and standard deviation of each feature over all frames of all utterances.
 
-    The sums of one utterance are taken about its own mean and then merged, so nothing cancels however many
-    frames there are.
+    The sums of one utterance are taken about its own mean and then merged, which avoids cancellation for any
+    number of frames.
 
     Args:
-        utterances: The features of each, (T, F); at least one frame in all.
+        utterances: The features of each utterance, (T, F); at least one frame in total.
 
     Returns:
-        The mean and the standard deviation, (F,) float64. A feature that never changes has the deviation 1.
+        The mean and the standard deviation, (F,) float64. A constant feature gets the deviation 1.
 
     Raises:
         ValueError: There is no frame.
@@ -47,7 +47,7 @@ def statistics(utterances: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def normalised(features: Tensor, by: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Return the features of an utterance with mean 0 and, where they change, variance 1.
+    """Return the features of an utterance, normalised to mean 0 and, unless constant, variance 1.
 
     Args:
         features: (T, F) float32, with at least one frame.

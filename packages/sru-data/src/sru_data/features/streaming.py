@@ -18,16 +18,17 @@ _SCALE = 32768.0
 class OnlineFeatures:
     """Computes features from samples that arrive in pieces of any size.
 
-    The frames equal those of `extract` bit for bit, regardless of how the samples are cut. A frame is
-    returned as soon as its 25 ms are there; with deltas, 20 ms later for each order. For features that
-    come in files, the input is frames, which are returned with their deltas.
+    The frames equal those of `extract` bit for bit, however the samples are split. A frame is returned as
+    soon as its 25 ms have arrived; each order of deltas adds 20 ms. For features that come in files, the
+    input is frames, which are returned with their deltas.
 
     Args:
-        config: Which features, not normalised per utterance.
-        sample_rate: The rate of the samples, if it is not the configuration's; they are resampled.
+        config: The feature configuration, without normalisation per utterance.
+        sample_rate: The rate of the samples, if it differs from the configuration's; they are then resampled.
 
     Raises:
-        ValueError: The features are normalised per utterance, or a rate is given where frames go in.
+        ValueError: The features are normalised per utterance, or a rate is given although the input is
+            frames.
         DataError: A package is missing.
     """
 
@@ -47,11 +48,11 @@ class OnlineFeatures:
             samples: (S,) float32, full scale at ±1; for features that come in files, (t, num_bins) frames.
 
         Returns:
-            (t', F) float32; maybe none.
+            (t', F) float32; t' may be 0.
 
         Raises:
             ValueError: The samples have another shape.
-            FloatingPointError: They are so large that their energy is no number.
+            FloatingPointError: They are so large that their energy is not a number.
         """
         return self._computer.accept(samples)
 
@@ -59,20 +60,20 @@ class OnlineFeatures:
         """Return the last frames. Nothing can be accepted after this.
 
         Returns:
-            (t', F) float32; maybe none.
+            (t', F) float32; t' may be 0.
         """
         return self._computer.finish()
 
 
 class FrameComputer:
-    """The computation of `OnlineFeatures`, also for whole utterances.
+    """Computes the frames of `OnlineFeatures`, also for whole utterances.
 
     Args:
-        config: Which features.
+        config: The feature configuration.
         sample_rate: The rate of the samples; None for the configuration's.
 
     Raises:
-        ValueError: A rate is given where frames go in.
+        ValueError: A rate is given although the input is frames.
         DataError: A package is missing.
     """
 
@@ -114,7 +115,7 @@ class FrameComputer:
             raise ValueError(f"OnlineFeatures: samples must have shape (S,), got {tuple(samples.shape)}")
 
     def _filtered(self, samples: Tensor) -> Tensor:
-        """Return the frames that end with these samples."""
+        """Return the frames that these samples complete."""
         filters: Any = self._filters
         if len(samples):
             try:
@@ -125,7 +126,7 @@ class FrameComputer:
         frames = torch.empty(ready - self._done, filters.dim)
         for row, number in enumerate(range(self._done, ready)):
             frames[row] = torch.from_numpy(filters.get_frame(number))
-        # Otherwise it would keep them; the numbering does not change.
+        # Drop the frames just read, which would otherwise be kept; the numbering does not change.
         filters.pop(ready - self._done)
         self._done = ready
         return frames

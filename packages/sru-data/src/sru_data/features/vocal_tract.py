@@ -24,18 +24,18 @@ def warp_frequencies(features: Tensor, factor: float, *, config: FeatureConfig) 
     linear in mel. Derivatives are warped like the energies.
 
     Args:
-        features: (T, F) float32, as `extract` gives them, and not yet normalised.
-        factor: a: above 1, formants move down, as those of a longer vocal tract; 0.9 to 1.1 are usual.
-        config: How they were computed; `fbank`.
+        features: (T, F) float32, as returned by `extract` and not yet normalised.
+        factor: a: above 1, formants move down, as with a longer vocal tract; 0.9 to 1.1 is usual.
+        config: The configuration of the features, of the kind `fbank`.
 
     Returns:
-        (T, F) float32; the same tensor for the factor 1.
+        (T, F) float32; the same tensor for a factor of 1.
 
     Raises:
         ValueError: The features are not `fbank`, or the factor is not 0.5 to 2.
 
-    Source: Jaitly and Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", 2013,
-    who move the filters.
+    Source: Jaitly and Hinton, "Vocal tract length perturbation (VTLP) improves speech recognition", 2013, who
+    move the filters instead.
     """
     if config.kind != "fbank":
         raise ValueError(f"warp_frequencies: features must be fbank, got {config.kind!r}")

@@ -86,13 +86,13 @@ def pad_features(utterances: Sequence[Tensor]) -> PaddedFeatures:
 class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     """Batches of indices whose sequences have similar lengths, for `DataLoader(batch_sampler=...)`.
 
-    In each epoch the sequences are sorted by length, equal lengths by `ties` and else in random order, and
-    cut into batches, which are then shuffled. Each index occurs once per epoch. The order depends only on
+    In each epoch the sequences are sorted by length, with equal lengths ordered by `ties` or else randomly,
+    and cut into batches, which are then shuffled. Each index occurs once per epoch. The order depends only on
     `seed` and the epoch, which is set with `set_epoch` and does not advance by itself. Without `shuffle` the
-    batches run from long to short sequences in every epoch, equal lengths by index: if there is enough memory
-    for the first batch, there is enough for all, and each fits into the memory of the previous one. In the
-    first `shortest_first` epochs the batches run from short to long, since a recurrent network that
-    recognises speech learns the short ones first.
+    batches run from long to short sequences in every epoch, with equal lengths ordered by index: if the first
+    batch fits in memory, all do, and each fits into the memory of the previous one. In the first
+    `shortest_first` epochs the batches run from short to long, since recurrent networks for speech
+    recognition learn short utterances first.
 
     A batch holds either `batch_size` sequences (the last may hold fewer) or as many as keep
 
@@ -107,14 +107,12 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         shuffle: Whether the order is random.
         seed: Seed of the order.
         shortest_first: The number of epochs that run from short to long before the batches are shuffled.
-        ties: The order of sequences of equal length, a number for each. Where pairs of S and T tokens have
-            the length max(S, T), S - T brings equal pairs together, which leaves little padding on either
-            side.
+        ties: A sort key for sequences of equal length, one number per sequence. For pairs of S and T tokens
+            with the length max(S, T), S - T groups similar pairs, which leaves little padding on either side.
 
     Raises:
         ValueError: Both or neither of `batch_size` and `max_tokens`, one that is not positive, a negative
-            length or `shortest_first`, a sequence longer than `max_tokens`, or `ties` for more or fewer
-            sequences.
+            length or `shortest_first`, a sequence longer than `max_tokens`, or `ties` of a different length.
 
     Source for `shortest_first`: Amodei et al., "Deep Speech 2: end-to-end speech recognition in English and
     Mandarin", 2016, section 3.3.

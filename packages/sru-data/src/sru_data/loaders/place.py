@@ -1,4 +1,4 @@
-"""The place in an epoch, which can be saved and restored."""
+"""A position in an epoch that can be saved and restored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Resumable(ABC, Generic[Item]):
-    """An iterable of epochs that knows its place, as Lightning expects of a data loader and its sampler.
+    """A resumable iterable over epochs, as Lightning expects of a data loader and its sampler.
 
     Iterating yields the epoch that `set_epoch` chose; it does not advance by itself.
     """
@@ -23,11 +23,11 @@ class Resumable(ABC, Generic[Item]):
 
     @abstractmethod
     def _items(self, start: int) -> Iterator[Item]:
-        """Yield the items of the epoch from number `start` on."""
+        """Yield the items of the epoch, starting with number `start`."""
 
     @abstractmethod
     def _sizes(self) -> dict[str, Any]:
-        """Return the values that must be equal for a position to mean the same place."""
+        """Return the values that must match for a saved position to be valid."""
 
     def _check_positive(self, **options: int | None) -> None:
         for option, value in options.items():
@@ -35,14 +35,14 @@ class Resumable(ABC, Generic[Item]):
                 raise ValueError(f"{type(self).__name__}: {option} must be at least 1, got {value}")
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the items of the epoch, or right after `load_state_dict`, the rest of them."""
+        """Yield the items of the epoch, or right after `load_state_dict`, the remaining ones."""
         start, self._resume_at = self._resume_at, 0
         for position, item in enumerate(self._items(start), start=start + 1):
             self._position = position
             yield item
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that comes next; naming the present epoch keeps a restored place.
+        """Set the next epoch; setting the current epoch again keeps a restored position.
 
         Args:
             epoch: The epoch, counted from 0.
@@ -52,15 +52,15 @@ class Resumable(ABC, Generic[Item]):
             self._position = self._resume_at = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place in the epoch as plain values: the item after the last one yielded.
+        """Return the position in the epoch as plain values: the item after the last one yielded.
 
         It is the same on all ranks. A `DataLoader` with worker processes draws batches ahead of the training
-        loop; there, replace "position" by the number of batches trained on.
+        loop; in that case, replace "position" with the number of batches trained on.
         """
         return {**self._sizes(), "epoch": self.epoch, "position": self._position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to the place that `state_dict` returned: the next iteration yields the rest of that epoch.
+        """Restore the position that `state_dict` returned: the next iteration yields the rest of that epoch.
 
         Args:
             state: The return value of `state_dict`, on any rank.

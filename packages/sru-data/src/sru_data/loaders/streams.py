@@ -14,7 +14,7 @@ from sru_data.errors import DataError
 from sru_data.loaders.place import Resumable
 
 IGNORE = -100
-"""The target where nothing is scored; the `ignore_index` of torch's losses."""
+"""The target of steps that are not scored; the `ignore_index` of torch's losses."""
 
 # As in AWD-LSTM: one segment in twenty is about half as long, and none is shorter than `_SHORTEST`.
 _HALF_PROBABILITY = 0.05
@@ -28,13 +28,13 @@ class Segment(NamedTuple):
     inputs: Tensor
     """(T, B) int64, the ids to read; 0 beyond the end of the text."""
     targets: Tensor
-    """(T, B) int64, the id that follows each of them; `IGNORE` where it is not scored."""
+    """(T, B) int64, the id that follows each input; `IGNORE` where it is not scored."""
     reset: Tensor | None = None
     """(T, B) bool, True where the input is the first of a document; None if the text is one document."""
 
 
 class TextLoader(Resumable[Segment]):
-    """A loader of B columns of a text for one rank of several."""
+    """A loader of B columns of a text for one of several ranks."""
 
     batch_sampler = None  # Lightning asks for it before it looks at `sampler`.
 
@@ -79,7 +79,7 @@ class StreamLoader(TextLoader):
     i + 1, and
 
         m = ⌊(n - 1) / S⌋        the tokens after the last stream are left out
-        m = ⌈(n - 1) / S⌉        with `whole`; the last streams are filled up with `IGNORE`
+        m = ⌈(n - 1) / S⌉        with `whole`; the last streams are padded with `IGNORE`
 
     Stream b of a segment continues stream b of the segment before it, so the state of a network carries over
     from one to the next. Rank r reads streams r·B to (r + 1)·B - 1. The last segment may be shorter.
@@ -93,8 +93,8 @@ class StreamLoader(TextLoader):
     reset its state there. A stream may begin within a document; its first token is then not marked.
 
     Args:
-        tokens: (n,) ids of any integer type; mapped ones stay mapped.
-        batch_size: B, the streams of this rank.
+        tokens: (n,) ids of any integer type; memory-mapped ids stay memory-mapped.
+        batch_size: B, the number of streams of this rank.
         length: T.
         separator: The id of the token that ends a document; None if the text is one document.
         random_lengths: Whether the lengths are random, as in AWD-LSTM.
@@ -139,7 +139,7 @@ class StreamLoader(TextLoader):
                 f"{len(tokens):,}; give a longer text or a smaller batch size"
             )
         self.steps = -(-(len(tokens) - 1) // streams) if whole else (len(tokens) - 1) // streams
-        """m, the steps of a stream."""
+        """m, the number of steps of a stream."""
         self._lengths = self._draw_lengths() if random_lengths else None
 
     def _draw_lengths(self) -> list[int]:
@@ -184,12 +184,12 @@ def gather(tokens: Tensor, *, first: int, apart: int, shape: tuple[int, int]) ->
     Args:
         tokens: (n,) ids.
         first: Where the first column begins.
-        apart: How far the beginnings of the columns are apart.
+        apart: The distance between the beginnings of columns.
         shape: T and B.
     """
     length, columns = shape
     if first + (columns - 1) * apart + length < len(tokens):
-        # No column reaches the end of the text. Several times as fast as indexing.
+        # No column reaches the end of the text, so a view works, several times as fast as indexing.
         step = tokens.stride(0)
         view = tokens[first:].as_strided((length + 1, columns), (step, apart * step))
         rows = torch.empty(view.shape, dtype=torch.int64).copy_(view)

@@ -1,4 +1,4 @@
-"""Text as overlapping windows, to score each token with a minimum of context."""
+"""Text as overlapping windows, to score each token with a minimum amount of context."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class WindowLoader(TextLoader):
     """A text of n tokens in windows of W steps, each read without the preceding text.
 
     Window k consists of steps k·R to k·R + W - 1, where step i reads token i and predicts token i + 1. The
-    first window scores all of its steps and every other window its last R, so every token but the first is
-    scored exactly once, and after the first window with W - R tokens of context or more.
+    first window scores all of its steps and every other window its last R. Every token but the first is
+    therefore scored exactly once, and after the first window with at least W - R tokens of context.
 
-    A batch holds the next B · world_size windows, of which rank r reads windows r·B to (r + 1)·B - 1. Targets
+    A batch holds the next B · world_size windows; rank r reads windows r·B to (r + 1)·B - 1 of these. Targets
     beyond the end of the text are `IGNORE`.
 
     Args:
-        tokens: (n,) ids of any integer type; mapped ones stay mapped.
-        batch_size: B, the windows in a batch of this rank.
+        tokens: (n,) ids of any integer type; memory-mapped ids stay memory-mapped.
+        batch_size: B, the number of windows in a batch of this rank.
         window: W.
         stride: R, at most W.
         separator: The id of the token that ends a document, as for `StreamLoader`.

@@ -5,7 +5,7 @@ Prepared pairs are a folder:
     pairs.json            the name, the options, the checksums of all files, and what was left out
     source.tokenizer      the vocabulary of each language, or joint.tokenizer for both
     target.tokenizer
-    train.rows            for each pair, its places in the next two files: int64
+    train.rows            for each pair, its offsets in the next two files: int64
     train.ids             the ids of both sentences: int32; both little-endian
     train.texts           the texts; the same three files for validation and test
 """

@@ -1,4 +1,4 @@
-"""The pairs of one part of a data set in files that are mapped into memory."""
+"""The pairs of one part of a data set in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ REMEDY = "delete the folder and prepare the pairs again"
 
 
 class Row(NamedTuple):
-    """The entry of a pair in `NAME.rows`; places count from the beginning of a file."""
+    """The entry of a pair in `NAME.rows`; offsets count from the beginning of a file."""
 
     place: int
-    """The place of its ids, in numbers of `NAME.ids`: first those of the source."""
+    """The offset of its ids in `NAME.ids`, in numbers; the ids of the source come first."""
     source_length: int
     """The number of ids of the source."""
     target_length: int
     """The number of ids of the translation."""
     text: int
-    """The place of its texts, in bytes of `NAME.texts`."""
+    """The offset of its texts in `NAME.texts`, in bytes."""
 
 
 ROW_BYTES = 8 * len(Row._fields)
@@ -42,7 +42,7 @@ class Example(NamedTuple):
     source: Tensor
     """(S,) int64."""
     target: Tensor
-    """(T,) int64, those of the first translation."""
+    """(T,) int64, the ids of the first translation."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class PartFiles:
 
 
 class PartPaths(NamedTuple):
-    """Where the files of a part are."""
+    """The paths of the files of a part."""
 
     rows: Path
     ids: Path
@@ -66,13 +66,13 @@ class PartPaths(NamedTuple):
 
 
 def part_paths(folder: Path, name: str) -> PartPaths:
-    """Return where the files of a part are."""
+    """Return the paths of the files of a part."""
     return PartPaths(*(folder / f"{name}.{kind}" for kind in PartPaths._fields))
 
 
 @dataclass(frozen=True, eq=False)
 class PairPart(Sequence[Example]):
-    """The pairs of one part, as a sequence of examples; they use no memory except the system's cache."""
+    """The pairs of one part, as a sequence of examples; they use no memory beyond the system's cache."""
 
     name: str
     """The name of the part."""
@@ -85,7 +85,7 @@ class PairPart(Sequence[Example]):
 
     @classmethod
     def open(cls, folder: Path, name: str, files: PartFiles, *, verify: bool | None = None) -> PairPart:
-        """Map the files of a part into memory.
+        """Memory-map the files of a part.
 
         Args:
             folder: Their folder.

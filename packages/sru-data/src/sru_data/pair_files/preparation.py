@@ -1,4 +1,4 @@
-"""Prepares pairs once for every run that reads them."""
+"""Prepares pairs once, for use by any number of runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sru_data.preparing import fingerprint, prepare_once, write_stored
 from sru_data.token_files.prepared import saved, tokenizer_digest
 
 MAX_LENGTH = 256
-"""The usual limit of training sentences."""
+"""The default maximum length of training sentences."""
 _PAIRS_PER_REPORT = 1000
 
 
@@ -47,7 +47,7 @@ class Progress(NamedTuple):
     pairs: int = 0
     """How many pairs of the part are done."""
     total: int | None = None
-    """How many it has, if known."""
+    """The number of pairs in the part, if known."""
 
 
 def prepare(
@@ -62,8 +62,8 @@ def prepare(
     """Learn the vocabularies of pairs and write their ids to files, or open the files if they exist.
 
     "train" keeps the pairs that can be trained on: neither sentence is empty or longer than `max_length`.
-    "validation" and "test" keep all, so figures are those of the whole set; an empty sentence there has the
-    one id `unk_id`. `PreparedPairs.report` counts what was left out.
+    "validation" and "test" keep all pairs, so scores cover the whole set; an empty sentence there is encoded
+    as the single id `unk_id`. `PreparedPairs.report` counts the pairs left out.
 
     All files are read and checked before the first one is written. If two processes prepare the same folder,
     one works and the other waits for it. An incomplete folder is not used: an interrupted preparation starts
@@ -72,9 +72,10 @@ def prepare(
     Args:
         files: The files of each part. "train" has one translation per sentence, and may be missing if the
             vocabularies are given.
-        folder: The folder of this data set with these options, made if missing; default: `prepared_folder`.
+        folder: The folder of this data set with these options, created if missing; default:
+            `prepared_folder`.
         name: The name of the data set.
-        vocabulary: How vocabularies are learned, or those of a model that exists.
+        vocabulary: How to learn the vocabularies, or the vocabularies of an existing model.
         max_length: The maximum number of ids in a training sentence, not counting markers.
         progress: Called before each stage and after each thousand pairs.
 
@@ -83,8 +84,8 @@ def prepare(
 
     Raises:
         DataError: A file is missing or damaged, parallel files have different numbers of lines, a part has no
-            pair that can be used, or the folder holds other pairs or damaged files.
-        ValueError: An option has no meaning, or the texts do not have such a vocabulary.
+            usable pair, or the folder holds other pairs or damaged files.
+        ValueError: An option is invalid, or no such vocabulary can be learned from the texts.
     """
     report = progress or (lambda _: None)
     wanted = _Wanted.of(files, name, vocabulary, max_length)
@@ -115,12 +116,12 @@ def prepared_folder(
     Args:
         files: As for `prepare`, like the other arguments.
         name: The name of the data set.
-        vocabulary: How vocabularies are learned, or given ones.
-        max_length: The limit of training sentences.
+        vocabulary: How to learn the vocabularies, or existing ones.
+        max_length: The maximum length of training sentences.
 
     Raises:
         DataError: A file is missing.
-        ValueError: An option has no meaning.
+        ValueError: An option is invalid.
     """
     return _Wanted.of(files, name, vocabulary, max_length).folder
 
@@ -194,7 +195,7 @@ def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -
         for part in wanted.files
     }
     settings = Settings(wanted.name, wanted.options, wanted.max_length, parts, tokenizers, vocabularies.forms)
-    # Last: a folder with this file is finished.
+    # Written last: a folder with this file is finished.
     write_record(folder / FILE_NAME, settings, version=FORMAT)
 
 
@@ -207,7 +208,7 @@ def _count(files: PairFiles) -> int:
 
 
 def _check_filled(files: PairFiles) -> None:
-    """Refuse training data in which no pair has two sentences: nothing can be learned from it."""
+    """Refuse training data in which no pair has two non-empty sentences: nothing can be learned from it."""
     filled = [False, False]
     for pair in files.pairs():
         sides = [bool(text.strip()) for text in (pair.source, pair.targets[0])]
@@ -243,7 +244,7 @@ def _write_part(
             writer.add(pair)
             if done % _PAIRS_PER_REPORT == 0 or done == total:
                 report(Progress(part, done, total))
-        # Refuses an empty part before its files get their names.
+        # Raises an error for an empty part before its files get their names.
         kept = writer.report()
     return Part(wanted.sources[part], kept, writer.files())
 

@@ -29,9 +29,9 @@ class Part:
     source: str
     """The checksum of the files it was read from."""
     report: PartReport
-    """The outcome for their pairs."""
+    """What was read, kept and left out."""
     files: PartFiles
-    """Its own files."""
+    """Its prepared files."""
 
     def __post_init__(self) -> None:
         if self.files.rows.size != self.report.kept * ROW_BYTES:
@@ -47,11 +47,11 @@ class Settings:
     vocabulary: dict[str, Option]
     """How the vocabularies were learned, or the digests of given ones."""
     max_length: int
-    """The limit of training sentences."""
+    """The maximum length of training sentences."""
     parts: dict[str, Part]
     """The parts by name."""
     tokenizers: dict[str, Stored]
-    """The file of the joint vocabulary, or those of the two."""
+    """The file of the joint vocabulary, or the files of both vocabularies."""
     forms: dict[str, TextForm]
     """The forms of the texts of both sides."""
 
@@ -73,7 +73,7 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first difference from the present, if there is one.
+        """Describe the first difference from the intended content, if any.
 
         Args:
             now: The `identity` of the intended content.
@@ -86,7 +86,7 @@ class Settings:
 def identity(
     name: str, vocabulary: Mapping[str, Option], max_length: int, sources: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return everything that determines the content of a folder, by its names in messages."""
+    """Return everything that determines the content of a folder, by the names used in messages."""
     return {"name": name, **vocabulary, "max_length": max_length, **sources}
 
 
@@ -103,17 +103,17 @@ class PreparedPairs:
     max_length: int
     """The maximum number of ids in a training sentence."""
     source_tokenizer: SentenceTokenizer
-    """Makes the ids of the source."""
+    """Encodes the source."""
     target_tokenizer: SentenceTokenizer
-    """Makes those of the translation; with the same `text` if the vocabulary is joint."""
+    """Encodes the translation; has the same `text` if the vocabulary is joint."""
     parts: Mapping[str, PairPart]
-    """The pairs of "train", "validation" and "test", those that there are."""
+    """The pairs of "train", "validation" and "test", where present."""
     report: Mapping[str, PartReport]
     """What was read, kept and left out, for each part."""
 
 
 def tokenizer_path(folder: Path, name: str) -> Path:
-    """Return where the file of a vocabulary is."""
+    """Return the path of the file of a vocabulary."""
     return folder / f"{name}.tokenizer"
 
 

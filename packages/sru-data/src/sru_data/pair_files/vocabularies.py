@@ -1,4 +1,4 @@
-"""How the vocabularies of two languages are learned."""
+"""Learns the vocabularies of two languages."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from sru_data.tokenizers.words import LINE_END
 Unit = Literal["words", "characters", "subwords"]
 Pretokenizer = Literal["moses", "none"]
 _SAMPLE_CHARACTERS = 1 << 25
-"""The most text that sentencepiece learns from, in memory, at 20 bytes per character."""
+"""The most text that sentencepiece learns from; it takes 20 bytes of memory per character."""
 
 
 class Vocabularies(NamedTuple):
     """The tokenizers of two languages; joint ones have the same `text`."""
 
     source: SentenceTokenizer
-    """Makes the ids that the encoder reads."""
+    """Produces the ids that the encoder reads."""
     target: SentenceTokenizer
-    """Makes the ids that the decoder writes."""
+    """Produces the ids that the decoder writes."""
 
     @property
     def joint(self) -> bool:
@@ -50,18 +50,18 @@ class Vocabularies(NamedTuple):
 class VocabularyConfig:
     """How vocabularies are learned from the training pairs. The same pairs give the same vocabularies.
 
-    Words are cut at white space, after `pretokenizer` has split off the punctuation. Subwords are learned by
-    sentencepiece from all pairs, or from at most 32 million characters of pairs spread evenly over them.
+    Words are split at white space, after `pretokenizer` has split off the punctuation. Subwords are learned
+    by sentencepiece from all pairs, or from evenly spaced pairs with at most 32 million characters in total.
 
     Raises:
-        ValueError: An option has no meaning, or the unit does not have it.
+        ValueError: An option is invalid, or does not apply to the unit.
     """
 
     unit: Unit = "subwords"
     """What an id represents."""
     size: int | None = None
-    """The largest size of a vocabulary, padding and unknown included, the two markers not; subwords need
-    it."""
+    """The maximum size of a vocabulary, including padding and unknown but not the two markers; required for
+    subwords."""
     model_type: Literal["unigram", "bpe"] = "unigram"
     """The algorithm for subwords."""
     min_count: int = 1
@@ -104,7 +104,7 @@ class VocabularyConfig:
                 "VocabularyConfig: the pretokenizer moses needs source_language and target_language, such as "
                 f"'en' and 'de', got {self.source_language!r} and {self.target_language!r}"
             )
-        # A wrong language is an error at once.
+        # Raises an error for an invalid language.
         self.form("source"), self.form("target")
 
     def form(self, side: Literal["source", "target"]) -> TextForm:
@@ -113,7 +113,7 @@ class VocabularyConfig:
         return TextForm(moses=language if self.pretokenizer == "moses" else None, lowercase=self.lowercase)
 
     def learn(self, files: PairFiles) -> Vocabularies:
-        """Learn the vocabularies; memory grows with the number of different words alone.
+        """Learn the vocabularies; memory grows only with the number of distinct words.
 
         Args:
             files: The training pairs. Pairs with an empty sentence are ignored.
@@ -144,7 +144,7 @@ class VocabularyConfig:
     def _word_tokenizer(self, sentences: Iterable[str]) -> WordTokenizer:
         empty = WordTokenizer.from_words([], lowercase=self.lowercase, unk_token=UNKNOWN_WORD)
         counts = Counter(chain.from_iterable(map(empty.pieces, sentences)))
-        # It would be decoded as a line feed.
+        # `LINE_END` would be decoded as a line feed.
         del counts[LINE_END]
         _, _, *words = most_frequent(
             counts, special=(PAD_TOKEN, UNKNOWN_WORD), min_count=self.min_count, max_size=self.size
@@ -155,7 +155,7 @@ class VocabularyConfig:
 def _texts(
     files: PairFiles, *, source: TextForm | None = None, target: TextForm | None = None
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the sentences of each pair, on the sides of which the form is given."""
+    """Yield the sentences of each pair, for the sides whose form is given."""
     for pair in files.pairs():
         if pair.source.strip() and pair.targets[0].strip():
             sides = ((source, pair.source), (target, pair.targets[0]))
@@ -163,7 +163,7 @@ def _texts(
 
 
 def _sampled(texts: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the sentences of every n-th pair, with n the smallest power of two that gives few enough."""
+    """Yield the sentences of every n-th pair, with n the smallest power of two that keeps to the limit."""
     kept: list[tuple[str, ...]] = []
     size, step = 0, 1
     for index, sentences in enumerate(texts):

@@ -21,14 +21,14 @@ Reason = Literal["empty sentence", "sentence longer than the limit"]
 
 @dataclass(frozen=True)
 class PartReport:
-    """The outcome for the pairs of one part."""
+    """How many pairs of one part were read, kept and left out."""
 
     read: int
     """The number of pairs in the files."""
     kept: int
-    """The number of those that are examples."""
+    """The number kept as examples."""
     dropped: dict[str, int]
-    """The number of those left out for each `Reason`."""
+    """The number left out for each `Reason`."""
     examples: dict[str, str]
     """The place of the first pair left out for each reason."""
 
@@ -47,9 +47,9 @@ class PartWriter:
 
     Args:
         folder: The folder.
-        name: The name of the part. Only those pairs of "train" are kept that can be trained on.
-        vocabularies: Make the ids.
-        max_length: The most ids of a sentence of "train".
+        name: The name of the part. "train" keeps only the pairs that can be trained on.
+        vocabularies: The tokenizers.
+        max_length: The maximum number of ids in a sentence of "train".
     """
 
     def __init__(self, folder: Path, name: str, vocabularies: Vocabularies, *, max_length: int) -> None:
@@ -93,10 +93,10 @@ class PartWriter:
         return "sentence longer than the limit" if length > self._limit else None
 
     def report(self) -> PartReport:
-        """Return the outcome for the pairs.
+        """Return how many pairs were read, kept and left out.
 
         Raises:
-            DataError: None of them could be kept.
+            DataError: No pair could be kept.
         """
         if not self._kept:
             raise none_kept(self._name, "pairs", read=self._read, examples=self._examples)

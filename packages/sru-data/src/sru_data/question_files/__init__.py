@@ -4,7 +4,7 @@ Prepared questions are a folder:
 
     questions.json     the name, the options, the checksums of all files, and what was left out
     vocabulary.json    the words, and lemmas, parts of speech and named entities if there are any
-    train.rows         for each question, its places in the next two files and its answer: int64
+    train.rows         for each question, its offsets in the next two files and its answer: int64
     train.tokens       the tokens of contexts and questions as numbers: int32; both little-endian
     train.texts        the texts; the same three files for validation and test
 """

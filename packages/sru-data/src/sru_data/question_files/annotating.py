@@ -11,7 +11,7 @@ from sru_data.annotation import Annotated, Annotator
 from sru_data.annotation.processes import annotate_batches
 from sru_data.datasets.squad import Paragraph
 
-# About a second of work for spaCy, so that a process that must end does so soon.
+# About a second of work for spaCy, so that an interrupted process exits soon.
 _BATCH_CHARACTERS = 1 << 16
 
 
@@ -22,11 +22,11 @@ def annotated_paragraphs(
 
     Args:
         paragraphs: The paragraphs; a few batches of them are read ahead.
-        annotator: Makes the tokens.
-        processes: How many processes do so.
+        annotator: The annotator that tokenizes the texts.
+        processes: The number of processes that annotate.
 
     Raises:
-        DataError: As `annotate_batches`.
+        DataError: As for `annotate_batches`.
     """
     waiting: deque[list[Paragraph]] = deque()
 

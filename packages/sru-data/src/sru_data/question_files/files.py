@@ -1,4 +1,4 @@
-"""The questions of one part of a data set in files that are mapped into memory."""
+"""The questions of one part of a data set in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ REMEDY = "delete the folder and prepare the questions again"
 
 
 class Row(NamedTuple):
-    """The entry of a question in `NAME.rows`; places count from the beginning of a file."""
+    """The entry of a question in `NAME.rows`; offsets count from the beginning of a file."""
 
     question: int
-    """The place of its tokens, in numbers of `NAME.tokens`."""
+    """The offset of its tokens in `NAME.tokens`, in numbers."""
     question_length: int
     """The number of its tokens."""
     context: int
-    """The place of the tokens of its context."""
+    """The offset of the tokens of its context."""
     context_length: int
-    """The number of those."""
+    """The number of tokens of its context."""
     start: int
     """The first token of the answer, or -1."""
     end: int
     """The last token of the answer, or -1."""
     question_text: int
-    """The place of its text, in bytes of `NAME.texts`."""
+    """The offset of its text in `NAME.texts`, in bytes."""
     context_text: int
-    """The place of the text of its context."""
+    """The offset of the text of its context."""
 
 
 ROW_BYTES = 8 * len(Row._fields)
@@ -45,13 +45,13 @@ class Tokens(NamedTuple):
     """The tokens of a text as numbers, each (T,) int64."""
 
     words: Tensor
-    """Numbers of `PreparedQuestions.words`."""
+    """Indices into `PreparedQuestions.words`."""
     lemmas: Tensor | None = None
-    """Numbers of `PreparedQuestions.lemmas`, if there are any."""
+    """Indices into `PreparedQuestions.lemmas`, if there are any."""
     tags: Tensor | None = None
-    """Parts of speech, likewise."""
+    """Indices into `PreparedQuestions.tags`, if there are any."""
     entities: Tensor | None = None
-    """Kinds of named entities, likewise."""
+    """Indices into `PreparedQuestions.entities`, if there are any."""
 
 
 class Example(NamedTuple):
@@ -64,7 +64,7 @@ class Example(NamedTuple):
     question: Tokens
     """The tokens of the question."""
     start: int
-    """The first token of the answer; -1 if there is no answer, or none that begins and ends with a token."""
+    """The first token of the answer; -1 if there is no answer, or none at token boundaries."""
     end: int
     """The last token of the answer, or -1."""
 
@@ -83,11 +83,11 @@ class QuestionText(NamedTuple):
     answers: tuple[str, ...]
     """All answers, the references for scoring."""
     is_impossible: bool
-    """Whether the context does not hold the answer."""
+    """Whether the question cannot be answered from the context."""
     starts: list[int]
-    """For each token of the context, the number of characters before it."""
+    """For each token of the context, the character offset of its beginning."""
     ends: list[int]
-    """For each token of the context, the number of characters up to its end."""
+    """For each token of the context, the character offset of its end."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ class PartFiles:
 
 
 def part_paths(folder: Path, name: str) -> PartPaths:
-    """Return where the files of a part are."""
+    """Return the paths of the files of a part."""
     return PartPaths(*(folder / f"{name}.{kind}" for kind in PartPaths._fields))
 
 
 class PartPaths(NamedTuple):
-    """Where the files of a part are."""
+    """The paths of the files of a part."""
 
     rows: Path
     tokens: Path
@@ -119,7 +119,7 @@ class PartPaths(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class QuestionFile(Sequence[Example]):
-    """The questions of one part, as a sequence of examples; they use no memory except the system's cache."""
+    """The questions of one part, as a sequence of examples; they use no memory beyond the system's cache."""
 
     name: str
     """The name of the part."""
@@ -143,7 +143,7 @@ class QuestionFile(Sequence[Example]):
         columns: tuple[bool, bool, bool],
         verify: bool | None = None,
     ) -> QuestionFile:
-        """Map the files of a part into memory.
+        """Memory-map the files of a part.
 
         Args:
             folder: Their folder.
@@ -172,7 +172,7 @@ class QuestionFile(Sequence[Example]):
 
     @property
     def contexts(self) -> Tensor:
-        """(N,) int64: a number for each question's context, the same for questions about the same one."""
+        """(N,) int64: a number that identifies each question's context."""
         return self._rows[:, Row._fields.index("context_text")].clone()
 
     def __reduce__(self) -> tuple[Any, ...]:

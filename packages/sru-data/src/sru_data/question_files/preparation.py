@@ -1,4 +1,4 @@
-"""Prepares questions once for every run that reads them."""
+"""Prepares questions once, for use by any number of runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sru_data.question_files.prepared import (
 from sru_data.question_files.writing import PartWriter, Vocabulary
 
 MAX_CONTEXT_TOKENS = 1000
-"""The usual limit of contexts. The longest one of SQuAD has fewer."""
+"""The default maximum length of contexts. The longest one of SQuAD is shorter."""
 FileNames = str | Path | Sequence[str | Path]
 
 
@@ -46,7 +46,7 @@ class Progress(NamedTuple):
     questions: int = 0
     """How many questions of the part are done."""
     total: int | None = None
-    """How many it has, if known."""
+    """The number of questions in the part, if known."""
 
 
 def prepare(
@@ -62,9 +62,9 @@ def prepare(
 ) -> PreparedQuestions:
     """Tokenize questions and contexts and write them to files, or open the files if they exist.
 
-    "train" keeps the questions that can be trained on: an answer begins and ends with a token, or the
-    question is marked impossible. "validation" and "test" keep all, so figures are those of the whole set,
-    except questions that are empty or have an empty context. `PreparedQuestions.report` counts what was left
+    "train" keeps the questions that can be trained on: an answer begins and ends at token boundaries, or the
+    question is marked impossible. "validation" and "test" keep all questions, so scores cover the whole set,
+    except those that are empty or have an empty context. `PreparedQuestions.report` counts the questions left
     out.
 
     All files are read and checked before the first one is written. If two processes prepare the same folder,
@@ -74,13 +74,14 @@ def prepare(
     Args:
         files: The files of "train" and, if there are any, "validation" and "test", in the format of
             `sru_data.datasets.squad`: for each part a file, a pattern as in `glob`, or several.
-        folder: The folder of this data set with these options, made if missing; default: `prepared_folder`.
+        folder: The folder of this data set with these options, created if missing; default:
+            `prepared_folder`.
         name: The name of the data set.
-        features: "none" for words alone, "spacy" for lemmas, parts of speech and named entities too.
+        features: "none" for words only, "spacy" to add lemmas, parts of speech and named entities.
         spacy_model: The spaCy model.
         max_context_tokens: Longer contexts are left out of "train", and cut in other parts.
-        processes: How many processes tokenize; None: one per processor with spaCy, only this one without,
-            which is as fast. A script that asks for several must call this below
+        processes: The number of processes that tokenize; None means one per processor with spaCy, and without
+            it only this one, which is as fast. A script that uses several must call this below
             `if __name__ == "__main__":`.
         progress: Called before each stage and after each paragraph.
 
@@ -89,9 +90,9 @@ def prepare(
 
     Raises:
         DataError: A file is missing or not in that format, two questions of one part have the same id, a part
-            has no question that can be used, spaCy or its model is missing, or the folder holds other
-            questions or damaged files.
-        ValueError: An option has no meaning.
+            has no usable question, spaCy or its model is missing, or the folder holds other questions or
+            damaged files.
+        ValueError: An option is invalid.
     """
     if processes is not None and processes < 1:
         raise ValueError(f"prepare: processes must be at least 1, got {processes}")
@@ -125,13 +126,13 @@ def prepared_folder(
     Args:
         files: As for `prepare`, like the other arguments.
         name: The name of the data set.
-        features: What is known of tokens.
+        features: The features of tokens.
         spacy_model: The spaCy model.
-        max_context_tokens: The limit of contexts.
+        max_context_tokens: The maximum length of contexts.
 
     Raises:
-        DataError: A file is missing, or spaCy or its model is.
-        ValueError: An option has no meaning.
+        DataError: A file, spaCy or its model is missing.
+        ValueError: An option is invalid.
     """
     return _Wanted.of(files, name, features, spacy_model, max_context_tokens).folder
 
@@ -194,7 +195,7 @@ def _finish(folder: Path, wanted: _Wanted, processes: int, report: Callable[[Pro
     settings = Settings(
         wanted.name, dict(wanted.annotator.description), wanted.max_context_tokens, parts, stored
     )
-    # Last: a folder with this file is finished.
+    # Written last: a folder with this file is finished.
     write_record(folder / FILE_NAME, settings, version=FORMAT)
 
 
@@ -212,12 +213,12 @@ def _check(
 def _write(
     annotated: Iterable[tuple[Paragraph, Annotated, Sequence[Annotated]]], writer: PartWriter
 ) -> Iterator[int]:
-    """Write a part; yield the number of questions that are done, first 0."""
+    """Write a part; yield the number of questions done, starting with 0."""
     done = 0
     yield done
     for paragraph, context, questions in annotated:
         writer.add(paragraph, context, questions)
         done += len(questions)
         yield done
-    # Refuses an empty part before its files get their names.
+    # Raises an error for an empty part before its files get their names.
     writer.report()

@@ -30,9 +30,9 @@ class Part:
     source: str
     """The checksum of the files it was read from."""
     report: PartReport
-    """The outcome for their questions."""
+    """What was read, kept and left out."""
     files: PartFiles
-    """Its own files."""
+    """Its prepared files."""
 
     def __post_init__(self) -> None:
         if self.files.rows.size != self.report.kept * ROW_BYTES:
@@ -46,13 +46,13 @@ class Settings:
     name: str
     """The name of the data set."""
     annotator: dict[str, str]
-    """The description of the annotator that cut the texts."""
+    """The description of the annotator that tokenized the texts."""
     max_context_tokens: int
-    """The limit of contexts."""
+    """The maximum length of contexts."""
     parts: dict[str, Part]
     """The parts by name."""
     vocabulary: Stored
-    """The file of the words."""
+    """The vocabulary file."""
 
     def __post_init__(self) -> None:
         if not {"train"} <= self.parts.keys() <= set(PARTS):
@@ -68,7 +68,7 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first difference from the present, if there is one.
+        """Describe the first difference from the intended content, if any.
 
         Args:
             now: The `identity` of the intended content.
@@ -81,7 +81,7 @@ class Settings:
 def identity(
     name: str, annotator: Mapping[str, str], max_context_tokens: int, sources: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return everything that determines the content of a folder, by its names in messages."""
+    """Return everything that determines the content of a folder, by the names used in messages."""
     return {"name": name, **annotator, "max_context_tokens": max_context_tokens, **sources}
 
 
@@ -96,17 +96,19 @@ class PreparedQuestions:
     description: Mapping[str, str]
     """The description of the annotator, for `annotator_of`."""
     max_context_tokens: int
-    """The most tokens of a context: longer ones are not trained on, and cut in validation and test."""
+    """The maximum number of tokens of a context: longer ones are left out of training, and cut in validation
+    and test."""
     words: list[str]
     """The words by number, as spelled in the texts, and their lower-cased forms; number 0 is not a word."""
     lower: Tensor
     """(S,) int64: the number of the lower-cased form of each word."""
     lemmas: list[str]
-    """The lemmas by number, likewise; empty if the annotator knows none."""
+    """The lemmas by number; number 0 is not a lemma. Empty if the annotator provides none."""
     tags: list[str]
-    """The parts of speech by number, likewise."""
+    """The parts of speech by number, in the same way."""
     entities: list[str]
-    """The kinds of named entities by number, likewise; that of a token in no entity is an empty text too."""
+    """The types of named entities by number, in the same way; a token outside any entity has an empty
+    type."""
     parts: Mapping[str, QuestionFile]
     """The questions of "train", and of "validation" and "test" if there are any."""
     report: Mapping[str, PartReport]

@@ -31,7 +31,7 @@ _space = re.compile(r"\s*").match
 
 
 class Span(NamedTuple):
-    """A piece of a context in tokens."""
+    """A span of a context in tokens."""
 
     start: int
     """The first token."""
@@ -41,22 +41,22 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class PartReport:
-    """The outcome for the questions of one part."""
+    """How many questions of one part were read, kept and left out."""
 
     read: int
     """The number of questions in the files."""
     kept: int
-    """The number of those that are examples."""
+    """The number kept as examples."""
     impossible: int
-    """The number of kept questions that have no answer on purpose."""
+    """The number of kept questions that are marked impossible."""
     dropped: dict[str, int]
-    """The number of those left out for each `Reason`."""
+    """The number left out for each `Reason`."""
     examples: dict[str, str]
     """The first question left out for each reason: its file, place and id."""
     cut: int
     """The number of kept questions whose context was cut to the limit."""
     without_span: int
-    """The number of kept questions that have answers, of which none begins and ends with a token."""
+    """The number of kept questions with answers, none of which begins and ends at token boundaries."""
 
     def __post_init__(self) -> None:
         check_counts(
@@ -69,27 +69,27 @@ class PartReport:
 
 
 class Numbering:
-    """Numbers for texts, in the order of their first appearance, from 1."""
+    """Numbers texts from 1, in order of first appearance."""
 
     def __init__(self) -> None:
         self._numbers: dict[str | None, int] = {None: 0}
 
     def __len__(self) -> int:
-        """Return how many numbers there are."""
+        """Return the number of entries, including 0."""
         return len(self._numbers)
 
     def of(self, texts: Iterable[str]) -> list[int]:
-        """Return the numbers of texts, new ones for those that have none."""
+        """Return the numbers of texts, assigning new ones as needed."""
         numbers = self._numbers
         return [numbers.setdefault(text, len(numbers)) for text in texts]
 
     def texts(self) -> list[str]:
-        """Return the texts by number; number 0, which nothing has, is an empty text."""
+        """Return the texts by number; number 0, which is not used, is an empty string."""
         return ["" if text is None else text for text in self._numbers]
 
 
 class Vocabulary:
-    """The numbers of all words, lemmas, tags and entities, which the parts share."""
+    """The numbers of all words, lemmas, tags and entities, shared by all parts."""
 
     def __init__(self) -> None:
         self.columns = {name: Numbering() for name in ("words", "lemmas", "tags", "entities")}
@@ -102,7 +102,7 @@ class Vocabulary:
         return [self.columns[name].of(texts) for name, texts in columns if texts is not None]
 
     def lower(self) -> list[int]:
-        """Return the number of the lower-cased form of every word, which becomes a word too."""
+        """Return the number of the lower-cased form of every word, which is added to the words."""
         words, result = self.columns["words"], [0]
         while len(result) < len(words):
             result.extend(words.of([text.lower() for text in words.texts()[len(result) :]]))
@@ -121,7 +121,7 @@ class Vocabulary:
 
 
 def find_span(context: str, answer: Answer, tokens: Annotated) -> Span | Reason:
-    """Return the tokens of an answer, or why there are none.
+    """Return the token span of an answer, or the reason why there is none.
 
     White space around the answer, in its text or at its offset, is ignored.
 
@@ -148,8 +148,8 @@ class PartWriter:
 
     Args:
         folder: The folder.
-        name: The name of the part. Only those questions of "train" are kept that can be trained on.
-        vocabulary: Where the numbers come from.
+        name: The name of the part. "train" keeps only the questions that can be trained on.
+        vocabulary: The vocabulary that numbers the tokens.
         max_context_tokens: Longer contexts are left out of "train", and cut in other parts.
     """
 
@@ -201,10 +201,10 @@ class PartWriter:
             self._write_question(question, question_tokens, span, place, len(tokens.words))
 
     def report(self) -> PartReport:
-        """Return the outcome for the questions.
+        """Return how many questions were read, kept and left out.
 
         Raises:
-            DataError: None of them could be kept.
+            DataError: No question could be kept.
         """
         if not self._kept:
             raise none_kept(self._name, "questions", read=self._read, examples=self._examples)

@@ -1,4 +1,4 @@
-"""Copies lines of text and folders as CSV in UTF-8, with their places and the new columns."""
+"""Copies lines of text and folders of texts as CSV in UTF-8, with new columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_csv(file: BinaryIO, table: Table, names: list[str], added: Iterator[li
         file: The output.
         table: The table.
         names: The names of the new columns.
-        added: The new fields, an entry per row.
+        added: The new fields, one entry per row.
     """
     text = io.StringIO()
     # With another line end, older Pythons do not quote a \r.

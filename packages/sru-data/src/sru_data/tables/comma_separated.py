@@ -20,16 +20,16 @@ _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')
 
 
 class CommaSeparatedTable(DelimitedTable):
-    r"""A CSV: fields may be quoted, and then hold delimiters, line ends, and quotes written twice.
+    r"""A CSV: quoted fields may contain delimiters, line ends and doubled quotes.
 
-    The delimiter is what a first line such as `sep=;` names, as Excel has it; else the one of `,` and `;`
-    that gives the header more columns, a comma if neither does. A field has at most
-    `csv.field_size_limit()` characters, 131,072 by default.
+    The delimiter is named by a first line such as `sep=;`, as in Excel; else it is `,` or `;`, whichever
+    gives the header more columns, or a comma if neither does. A field has at most `csv.field_size_limit()`
+    characters, 131,072 by default.
 
     Args:
         files: The files.
         encoding: Their encoding.
-        delimiter: The delimiter, one character; None to look at the header.
+        delimiter: The delimiter, one character; None to detect it.
     """
 
     kind = "CSV"
@@ -104,7 +104,7 @@ def read_records(file: Path, encoding: str, delimiter: str) -> Iterator[Record]:
 
 
 def _explained(raw: str, delimiter: str, file: Path, line: int) -> DataError:
-    """Describe the problem with a record that the csv module refuses, and its place."""
+    """Return an error that describes and locates the problem with a record that the csv module refuses."""
     place = 0
     unquoted = re.compile(rf"[^{re.escape(delimiter)}\r\n]*")
     limit = csv.field_size_limit()

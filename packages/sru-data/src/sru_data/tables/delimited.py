@@ -20,11 +20,11 @@ class Record(NamedTuple):
     raw: str
     """Its text in the file, with the line end."""
     fields: Sequence[str]
-    """The fields; none for a blank line, and for one that is not a record."""
+    """The fields; empty for a blank line or one that is not a record."""
 
 
 class DelimitedTable(Table):
-    """A table whose first record that is not blank names the columns.
+    """A table whose first non-blank record names the columns.
 
     White space around a name is dropped.
     """
@@ -43,7 +43,7 @@ class DelimitedTable(Table):
 
     @abstractmethod
     def _joined(self, fields: Sequence[str]) -> str:
-        """Write fields with their delimiters, to follow others in a record."""
+        """Join fields with delimiters, to be appended to a record."""
 
     def _rows(self, columns: list[str], list_separator: str | None) -> Iterator[Row]:
         places = [self.columns.index(column) for column in columns]
@@ -86,7 +86,7 @@ class DelimitedTable(Table):
             ) from error
 
     def _with_header(self, file: Path) -> Iterator[Record]:
-        """Yield the header with the lines above it, and what follows; check that all have as many fields."""
+        """Yield the header with the lines above it, then the records; check that all have as many fields."""
         records = self._records(file)
         above: list[str] = []
         for header in records:

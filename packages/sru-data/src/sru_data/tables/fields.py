@@ -15,11 +15,11 @@ _MAX_SHOWN = 60
 
 
 class FieldReader:
-    """Converts the values of one column to text, and requires them to have one type.
+    """Converts the values of one column to text, and requires all of them to have the same type.
 
     Args:
         column: The name of the column.
-        list_separator: What to put between the items of a list; None refuses lists.
+        list_separator: The separator of the items of a list; None refuses lists.
     """
 
     def __init__(self, column: str, list_separator: str | None = None) -> None:
@@ -28,7 +28,7 @@ class FieldReader:
         self._first = ""
 
     def read(self, value: Any, file: Path, line: int | None) -> str:
-        """Return a value as text; null and NaN are an empty text.
+        """Convert a value to text; null and NaN become an empty string.
 
         Args:
             value: The value.
@@ -100,7 +100,7 @@ def _type_of(value: Any) -> str | None:
 
 
 def as_text(value: object) -> str:
-    """Write a value as text: nothing for None, a whole number without a fraction, and the rest as JSON.
+    """Convert a value to text: None to an empty string, a whole number without a fraction, others to JSON.
 
     Args:
         value: The value.

@@ -15,11 +15,11 @@ from sru_data.tables.table import MAX_FIELD_BYTES, Row, Table
 
 
 class FolderTable(Table):
-    """A folder that holds a folder per label, and in each a file per text, compressed or not.
+    """A folder with a subfolder per label, each with a file per text, compressed or not.
 
-    The columns are `text`, `label` (the name of the folder) and `file` (its path within the folder). A folder
-    without folders has no `label`. The order is that of the names. Hidden files, and files next to the label
-    folders, are ignored, the latter with a warning; the line end at the end of a text is dropped.
+    The columns are `text`, `label` (the name of the subfolder) and `file` (the path within the folder). A
+    folder without subfolders has no `label`. Rows are sorted by name. Hidden files are ignored, and so are
+    files next to the label folders, with a warning; the line end at the end of a text is dropped.
 
     Args:
         files: The folders.

@@ -20,10 +20,10 @@ _DEEPEST_COLUMN = 20
 
 
 class JsonLinesTable(Table):
-    """JSON lines: the fields of the first object are the columns, and every object has those that are read.
+    """JSON lines: the fields of the first object are the columns; every object must have those that are read.
 
     A file may instead hold one JSON array of objects; its copy is JSON lines. A field of a nested object is
-    named with dots, as in `mail.body`, unless a field is called just that.
+    named with dots, as in `mail.body`, unless a field has that very name.
 
     Args:
         files: The files.
@@ -132,7 +132,7 @@ def _value(record: dict[str, Any], column: str, file: Path, line: int) -> Any:
 
 
 def _field(record: dict[str, Any], column: str) -> Any:
-    """The value of a field; that of a nested one is None if the outer one is."""
+    """Return the value of a field; that of a nested field is None if the outer field is."""
     if column in record:
         return record[column]
     outer, _, rest = column.partition(".")

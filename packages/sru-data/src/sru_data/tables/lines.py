@@ -41,7 +41,7 @@ def text_lines(path: Path, encoding: str) -> Iterator[str]:
     r"""Yield the lines of a file with their ends, which are `\n` or `\r\n`.
 
     Args:
-        path: The file; the ending of its name tells the compression.
+        path: The file; the suffix of its name determines the compression.
         encoding: Its encoding, one that extends ASCII.
 
     Raises:
@@ -63,7 +63,7 @@ def _decode(block: bytes, encoding: str, path: Path, line: int) -> str:
     try:
         return str(block, encoding)
     except UnicodeDecodeError as error:
-        # Once more for the one line, because a message names the line and the byte in it.
+        # Decode the one line again, because a message names the line and the byte in it.
         start = block.rfind(b"\n", 0, error.start) + 1
         end = block.find(b"\n", error.start)
         number = line + block.count(b"\n", 0, start)

@@ -45,23 +45,23 @@ def open_table(
 ) -> Table:
     """Open a table in one or more files.
 
-    The ending of a name tells the kind: `.csv`, `.tsv` or `.tab`, `.jsonl`, `.ndjson` or `.json` (JSON
-    lines), `.parquet` or `.pq`, `.txt` (one text per line, in the column `text`), before a compression such
-    as `.gz`, `.bz2`, `.xz` or, with the package zstandard, `.zst`. A file of another name is Parquet or JSON
-    lines if it begins so, else text. In place of JSON lines, a file may hold one JSON array of objects. A
-    folder that holds a folder per label, and in it a file per text, has the columns `text`, `label` and
-    `file`; a folder of files alone has no `label`.
+    The suffix of a name determines the kind: `.csv`, `.tsv` or `.tab`, `.jsonl`, `.ndjson` or `.json` (JSON
+    lines), `.parquet` or `.pq`, `.txt` (one text per line, in the column `text`), optionally followed by a
+    compression suffix such as `.gz`, `.bz2`, `.xz` or, with the package zstandard, `.zst`. A file with
+    another name is Parquet or JSON lines if its content looks like it, else text. In place of JSON lines, a
+    file may hold one JSON array of objects. A folder with a subfolder per label, each with a file per text,
+    has the columns `text`, `label` and `file`; a folder with files only has no `label`.
 
     Args:
         paths: A file, a folder, a pattern as in `glob` (in sorted order), or several; all of one kind, with
             the same columns.
-        kind: The kind, whatever the names say.
+        kind: The kind, overriding the names.
         encoding: The encoding of the texts, one that extends ASCII.
-        delimiter: The delimiter of a CSV; None for whichever of `,` and `;` its header has.
+        delimiter: The delimiter of a CSV; None detects `,` or `;` from the header.
 
     Raises:
-        ValueError: An option is none of the values it may have.
-        DataError: A file is missing, empty or malformed, or several files do not fit together.
+        ValueError: An option has an invalid value.
+        DataError: A file is missing, empty or malformed, or several files differ in kind or columns.
     """
     check_encoding(encoding)
     if kind is not None and kind not in get_args(Kind):
@@ -119,7 +119,7 @@ def _kind(path: Path, given: Kind | None) -> Kind:
 
 
 def kind_by_name(path: Path) -> Kind | None:
-    """Tell the kind of a file by the ending of its name, before that of a compression; None if it has none.
+    """Return the kind of a file from the suffix of its name, before any compression suffix; None if unknown.
 
     Args:
         path: The file.

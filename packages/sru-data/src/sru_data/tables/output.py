@@ -12,7 +12,7 @@ from sru_data.atomic import atomic_write
 
 @contextmanager
 def open_output(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that changes all at once when the block ends, compressed if its name ends so.
+    """Open a file that is replaced atomically when the block ends, compressed if its suffix asks for it.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Parquet, by way of pyarrow."""
+"""Parquet tables, using pyarrow."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ParquetTable(Table):
 
 
 def _extended(columns: Any, names: list[str], rows: list[list[object]], schema: Any) -> Any:
-    """Add columns; their types are those of a schema, or without one, of their first values."""
+    """Add columns, with the types of a schema or, without one, of their first values."""
     pyarrow = importlib.import_module("pyarrow")
     for number, name in enumerate(names):
         values = [row[number] for row in rows]
@@ -133,7 +133,7 @@ def _opened(file: Path) -> Iterator[Any]:
 
 
 def _type(values: Sequence[object], pyarrow: Any) -> Any:
-    """The type of a new column, by the first of its values that is not None."""
+    """Return the type of a new column, from its first value that is not None."""
     match next((value for value in values if value is not None), None):
         case bool():
             return pyarrow.bool_()

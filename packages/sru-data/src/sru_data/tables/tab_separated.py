@@ -11,10 +11,10 @@ from sru_data.tables.table import check_length
 
 
 class TabSeparatedTable(DelimitedTable):
-    """A TSV: a quote is a character like any other, so no field holds a tab or a line end.
+    """A TSV: quotes have no special meaning, so no field contains a tab or a line end.
 
-    What is added to a copy has spaces in place of these. A file whose fields are quoted is a CSV with a tab
-    as the delimiter.
+    In fields added to a copy, these become spaces. A file whose fields are quoted is a CSV with a tab as the
+    delimiter.
     """
 
     kind = "TSV"

@@ -13,7 +13,7 @@ from sru_data.errors import DataError, printable, shortened
 from sru_data.tables.output import open_output
 
 MAX_FIELD_BYTES = 1 << 20
-"""The length of a field, in bytes of UTF-8: 1 MiB. In a CSV, `csv.field_size_limit()` characters."""
+"""The maximum length of a field, in bytes of UTF-8: 1 MiB. In a CSV, `csv.field_size_limit()` characters."""
 _MAX_SHOWN = 200
 _MAX_COMPARED = 1000
 
@@ -22,11 +22,12 @@ class Row(NamedTuple):
     """Some fields of one row, as text."""
 
     values: tuple[str, ...]
-    """The fields, in the order in which their columns were named."""
+    """The fields, in the order of the requested columns."""
     file: Path
     """The file."""
     line: int | None
-    """The line on which the row begins, counted from 1; the row of a Parquet file; None for a whole file."""
+    """The line on which the row begins, counted from 1; the row number in a Parquet file; None if the row is
+    a whole file."""
 
     @property
     def place(self) -> str:
@@ -48,7 +49,7 @@ class Table(ABC):
     kind: ClassVar[str]
     """The name of the file type in messages, such as "CSV"."""
     output_ending: ClassVar[str]
-    """The ending of a copy's name, before that of a compression: `.csv`, `.tsv`, `.jsonl` or `.parquet`."""
+    """The suffix of a copy's name, before any compression suffix: `.csv`, `.tsv`, `.jsonl` or `.parquet`."""
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
         self.files = list(files)
@@ -57,15 +58,16 @@ class Table(ABC):
     def rows(self, columns: Sequence[str], *, list_separator: str | None = None) -> Iterator[Row]:
         """Yield some columns of every row, as text.
 
-        A null is an empty text. A number is written as JSON writes it, without a fraction if it is whole. A
-        blank line of a CSV, TSV or JSON lines file is no row.
+        A null becomes an empty string. A number is written as in JSON, without a fraction if it is whole.
+        Blank lines of CSV, TSV and JSON lines files are skipped.
 
         Args:
             columns: The names of the columns.
-            list_separator: What to put between the items of a list (JSON lines, Parquet); None refuses lists.
+            list_separator: The separator of the items of a list (JSON lines, Parquet); None refuses lists.
 
         Raises:
-            DataError: A column is missing (at once); a file is malformed (when reading gets there).
+            DataError: A column is missing (raised at once), or a file is malformed (raised when that row is
+                read).
         """
         for column in columns:
             self.check_column(column)
@@ -85,9 +87,11 @@ class Table(ABC):
         If a name is taken, the new column gets the first free one of `NAME_2`, `NAME_3` and so on.
 
         Args:
-            out: A file, which changes all at once when everything is written, or a stream of bytes, which
-                gets each row as soon as it is there. The ending of a file's name may ask for compression.
-            added: The new fields, one mapping per row of `rows`. It may read this table meanwhile.
+            out: A file, which is replaced atomically once everything is written, or a binary stream, which
+                receives each row as soon as it is available. The suffix of a file's name may select a
+                compression.
+            added: The new fields, one mapping per row of `rows`. The iterable may read this table at the same
+                time.
             columns: The names of the new columns.
 
         Returns:
@@ -95,8 +99,8 @@ class Table(ABC):
 
         Raises:
             ValueError: `added` has more or fewer entries than the table has rows.
-            DataError: A file is malformed, `out` is one of the files or its name ends like another kind, or a
-                new field cannot be written in the encoding of the table.
+            DataError: A file is malformed, `out` is one of the files or its name has the suffix of another
+                kind, or a new field cannot be written in the encoding of the table.
         """
         names = self._free_names(columns)
         rows = _in_step(iter(added), columns)
@@ -115,17 +119,17 @@ class Table(ABC):
 
     @abstractmethod
     def _rows(self, columns: list[str], list_separator: str | None) -> Iterator[Row]:
-        """Yield some columns, all of which exist, of every row."""
+        """Yield some columns of every row; all of them exist."""
 
     @abstractmethod
     def _write(self, file: BinaryIO, names: list[str], added: Iterator[list[object]]) -> None:
-        """Write every row with the next of `added`."""
+        """Write every row with the next fields of `added`."""
 
     def _taken_names(self) -> Sequence[str]:
         return self.columns
 
     def check_column(self, column: str, *, option: str | None = None) -> None:
-        """Refuse a column that the table does not have, or has twice.
+        """Refuse a column that the table does not have or has twice.
 
         Args:
             column: Its name.
@@ -194,10 +198,10 @@ def _in_step(added: Iterator[Mapping[str, object]], columns: Sequence[str]) -> I
 
 
 def next_fields(added: Iterator[list[object]]) -> list[object]:
-    """Return the new fields of one more row.
+    """Return the new fields of the next row.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are no more.
     """
     fields = next(added, None)
     if fields is None:
@@ -206,7 +210,7 @@ def next_fields(added: Iterator[list[object]]) -> list[object]:
 
 
 def check_length(text: str, file: Path, line: int | None, column: str) -> str:
-    """Return a field.
+    """Return a field after checking its length.
 
     Raises:
         DataError: It is longer than 1 MiB.

@@ -15,9 +15,9 @@ from sru_data.texts.files import CHUNK_BYTES
 
 @dataclass(frozen=True)
 class ColumnText:
-    """A range of bytes of a text that is the fields of a column, each followed by a line feed.
+    """A byte range of the text that consists of the fields of a column, each followed by a line feed.
 
-    It is a part of a `TextSource`, as `TextFile` is, and is read row by row.
+    Like a `TextFile`, it can be a part of a `TextSource`. It is read row by row.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class ColumnText:
     stored_size = size
 
     def stored_chunks(self) -> Iterator[bytes]:
-        """Yield its text, about a megabyte at once.
+        """Yield its text, about a megabyte at a time.
 
         Raises:
             DataError: The column is missing or the file is malformed.
@@ -79,5 +79,5 @@ class ColumnText:
         return [*TextFile(self.path).identity(), "column", self.column, self.start, self.end, *encoding]
 
     def between(self, start: int, end: int) -> ColumnText:
-        """Return a piece of it, by bytes of `stored_chunks`."""
+        """Return a piece of it; `start` and `end` are byte offsets in `stored_chunks`."""
         return replace(self, start=self.start + start, end=self.start + end)

@@ -28,12 +28,12 @@ def is_archive(path: Path) -> bool:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is an archive whose members' sizes are listed in one place."""
+    """Whether a file is a zip archive, in which the sizes of all members are listed in one place."""
     return path.suffix.lower() == ".zip"
 
 
 def members(path: Path, stored: BinaryIO, pattern: str | None) -> Iterator[tuple[BufferedReader, int]]:
-    """Open the members one after another, and return their sizes.
+    """Yield the members one after another, opened, with their sizes.
 
     Args:
         path: The archive.
@@ -67,7 +67,7 @@ class _Inflated:
     """A decompressed archive as a stream, with a limit on how much it may grow."""
 
     header_end = sys.maxsize
-    """Where the header that is being read has to end."""
+    """The offset at which the current header must end."""
 
     def __init__(self, stored: BinaryIO, path: Path) -> None:
         from fsspec.compression import compr  # type: ignore[import-untyped]
@@ -102,7 +102,7 @@ class _Entry(tarfile.TarInfo):
 
 
 def _tar_members(stored: BinaryIO, path: Path) -> Iterator[_Member]:
-    # As a stream, in one pass: fsspec would decompress the archive once more to list its members.
+    # Read as a stream, in one pass: fsspec would decompress the archive again to list its members.
     stream = cast("BinaryIO", _Inflated(stored, path))
     with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as archive:
         while (entry := archive.next()) is not None:

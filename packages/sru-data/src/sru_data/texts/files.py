@@ -38,7 +38,7 @@ _DAMAGE = (
 
 
 class TextPart(Protocol):
-    """A consecutive piece of a text: a file, a column of a table or a string, or a range of bytes of it."""
+    """A contiguous piece of a text: a file, a column of a table or a string, or a byte range of one."""
 
     @property
     def place(self) -> str:
@@ -66,7 +66,7 @@ class TextPart(Protocol):
         """Return a value that identifies the text."""
 
     def between(self, start: int, end: int) -> TextPart:
-        """Return a piece of it, by bytes of `stored_chunks`."""
+        """Return a piece of it; `start` and `end` are byte offsets in `stored_chunks`."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class MemoryText:
 class TextFile:
     """A range of bytes of a file or of members of an archive, after decompression.
 
-    The ending of the name tells the format: `.xz`, `.gz`, `.bz2` or another compression that `fsspec` knows,
-    or an archive: `.zip`, `.tar`, `.tar.gz`, `.tgz` and so on; before any of these, `.jsonl`. A byte-order
-    mark at the beginning of a file or member is not part of it, and is not counted anywhere.
+    The suffix of the name determines the format: `.xz`, `.gz`, `.bz2` or another compression that `fsspec`
+    supports, or an archive: `.zip`, `.tar`, `.tar.gz`, `.tgz` and so on; before any of these, `.jsonl`. A
+    byte-order mark at the beginning of a file or member is not part of the text and is never counted.
     """
 
     path: Path
@@ -119,7 +119,7 @@ class TextFile:
 
     @classmethod
     def at(cls, path: str | Path, *, member: str | None = None, text_field: str = "text") -> TextFile:
-        """Name a file that exists.
+        """Refer to a file that exists.
 
         Raises:
             DataError: There is no such file.
@@ -159,13 +159,13 @@ class TextFile:
 
         Raises:
             DataError: The file is missing, damaged, or shorter than the range; it is many times as large as
-                its compressed form; or white space is too far apart, or in JSON lines, line ends are.
+                its compressed form; or a word, or in JSON lines a line, is too long.
         """
         place, end, unbroken = 0, sys.maxsize if self.end is None else self.end, 0
         with self._damage_as_data_error(), open(self.path, "rb") as stored:
             for file, _ in self._opened(stored):
                 if not is_archive(self.path) and file.seekable():
-                    # The content before the start of an archive or a .zst must be read, but not here.
+                    # Only archives and .zst files require reading the content before the start.
                     file.seek(self.start, os.SEEK_CUR)
                     place = self.start
                 while chunk := file.read(CHUNK_BYTES):
@@ -200,7 +200,7 @@ class TextFile:
         """Yield its text.
 
         Raises:
-            DataError: As `stored_chunks`, or a line is not JSON with the text.
+            DataError: As for `stored_chunks`, or a line is not a JSON object with the text.
         """
         return self._texts() if self._is_json_lines else self.stored_chunks()
 
@@ -220,12 +220,12 @@ class TextFile:
         return [self.path.name, self.member, size, self.start, self.end, field, digest.hexdigest()]
 
     def between(self, start: int, end: int) -> TextFile:
-        """Return a piece of it, by bytes of `stored_chunks`."""
+        """Return a piece of it; `start` and `end` are byte offsets in `stored_chunks`."""
         return replace(self, start=self.start + start, end=self.start + end)
 
     @property
     def _compression(self) -> str | None:
-        # Imported here, because it brings asyncio: 0.1 s that `import` does not need.
+        # Imported here, because it imports asyncio: 0.1 s that `import` does not need.
         from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
         return cast("str | None", infer_compression(self.path.name))
@@ -236,7 +236,7 @@ class TextFile:
         return (name.stem if self.member is None and self._compression else name.name).endswith(".jsonl")
 
     def _opened(self, stored: BinaryIO) -> Iterator[tuple[BufferedReader, int]]:
-        """Yield the file, or each member in turn, after its byte-order mark; and sizes."""
+        """Yield the file, or each member in turn, positioned after its byte-order mark, with its size."""
         if is_archive(self.path):
             opened = members(self.path, stored, self.member)
         else:
@@ -286,7 +286,7 @@ class TextFile:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a text that comes in chunks, without their line feeds."""
+    """Yield the lines of a text given in chunks, without their line feeds."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

@@ -16,8 +16,8 @@ def check_inflated(size: int, stored: BinaryIO, place: str | Path) -> None:
     """Refuse a file that grows too much when it is decompressed.
 
     Args:
-        size: The number of bytes that came out so far.
-        stored: The compressed file, at the place to which it was read.
+        size: The number of bytes decompressed so far.
+        stored: The compressed file, at the position up to which it was read.
         place: Its path, for the message.
 
     Raises:

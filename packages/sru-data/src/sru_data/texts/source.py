@@ -22,7 +22,7 @@ _LONGEST_CHARACTER = 4
 
 
 class Block(bytes):
-    """A piece of a text that knows where it comes from."""
+    """A piece of a text, with its location."""
 
     place: str
     """The file, or the name of the text."""
@@ -75,10 +75,10 @@ class TextSource:
         member: str | None = None,
         text_field: str = "text",
     ) -> TextSource:
-        """Make a text of one or more files, read one after the other.
+        """Create a text from one or more files, read one after the other.
 
         Files ending in `.xz`, `.gz` or `.bz2` are decompressed. If the name ends in `.jsonl`, before any such
-        ending, each line is a JSON object whose `text_field` is taken, followed by a line feed.
+        suffix, each line is a JSON object whose `text_field` is read and followed by a line feed.
 
         Args:
             paths: A file, a pattern as in `glob` (in sorted order), or several of them.
@@ -98,7 +98,7 @@ class TextSource:
 
     @classmethod
     def from_text(cls, text: str, *, name: str) -> TextSource:
-        """Make a text of a string.
+        """Create a text from a string.
 
         Args:
             text: The text.
@@ -137,11 +137,11 @@ class TextSource:
         """Yield the text in blocks of at most `BLOCK_BYTES`; together they are the whole text.
 
         A block ends where a line ends. A line longer than a block is cut before white space, or if it has
-        none, at the end of a character. Blocks do not span files. Where the blocks are cut depends on nothing
-        but the content.
+        none, at the end of a character. Blocks do not span files. Where the blocks are cut depends only on
+        the content.
 
         Args:
-            skip: How many blocks to leave out at the beginning.
+            skip: The number of blocks to skip at the beginning.
 
         Raises:
             DataError: A file is missing, damaged, or not JSON lines; or the whole text is empty.
@@ -161,18 +161,18 @@ class TextSource:
     def split(self, shares: Sequence[float]) -> tuple[TextSource, ...]:
         """Cut the text into consecutive texts at line ends.
 
-        Each cut is at the first line end at or after its place, and the end of a file counts as one; after
-        the last line end the cut is at the place itself. The shares are of the bytes as stored, after
-        decompression; compressed files are read once to count them.
+        Each cut is moved to the first line end at or after it, where the end of a file counts as a line end;
+        after the last line end it is not moved. Shares refer to bytes as stored, after decompression;
+        compressed files are read once to count them.
 
         Args:
-            shares: The share of each text; together 1.
+            shares: The share of each text; the sum is 1.
 
         Returns:
             A text for each share.
 
         Raises:
-            DataError: A file is missing or damaged, or the text is too short to give each share something.
+            DataError: A file is missing or damaged, or the text is so short that a share would be empty.
         """
         total = self.measure()
         places = [round(sum(shares[:count]) * total) for count in range(1, len(shares))]
@@ -185,7 +185,7 @@ class TextSource:
             places: Where each text but the first begins, in bytes as stored, after decompression.
 
         Returns:
-            One text more than there are places.
+            One more text than there are places.
 
         Raises:
             DataError: A file is missing or damaged, or a text would be empty.

@@ -1,4 +1,4 @@
-"""The ids of a text in a file that is mapped into memory."""
+"""The ids of a text in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class TokenFile:
     path: Path
     """The file of the ids."""
     tokens: Tensor
-    """(tokens,) uint16 or int32, mapped: they take no memory but the system's cache. They are read-only;
-    writing to them ends the process."""
+    """(tokens,) uint16 or int32, memory-mapped: they use no memory beyond the system's cache. They are
+    read-only; writing to them crashes the process."""
     description: Description
-    """Their record."""
+    """Their description."""
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool | None = None) -> TokenFile:
-        """Map a token file into memory.
+        """Memory-map a token file.
 
         Args:
             path: `NAME.tokens`.
@@ -120,7 +120,7 @@ class TokenFile:
         """Read the whole file, compare its checksum and look for ids outside the vocabulary.
 
         Raises:
-            DataError: The content has changed since it was written, or was never that of this vocabulary.
+            DataError: The content has changed since it was written, or has ids outside the vocabulary.
         """
         found = checksum(self.path)
         if found != self.description.crc32:

@@ -1,4 +1,4 @@
-"""Prepares a corpus once for every run that reads it."""
+"""Prepares a corpus once, for use by any number of runs."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Progress(NamedTuple):
     """The progress of a preparation."""
 
     stage: Literal["waiting", "tokenizer"] | Split
-    """`waiting` while another process prepares the same folder, `tokenizer` while the vocabulary is made, or
-    the split that is being written."""
+    """`waiting` while another process prepares the same folder, `tokenizer` while the tokenizer is created,
+    or the split that is being written."""
     bytes: int = 0
-    """Bytes of the split that are encoded, those of an interrupted run included."""
+    """Bytes of the split encoded so far, including those of an interrupted run."""
     tokens: int = 0
-    """Ids made of them."""
+    """Ids produced from them."""
     total: int | None = None
     """Bytes of the split, if known."""
 
@@ -55,7 +55,7 @@ def prepare(
     options: Mapping[str, Option] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PreparedCorpus:
-    """Write the token files of a corpus, or open them if they are there already.
+    """Write the token files of a corpus, or open them if they exist.
 
     The tokenizer is written first, then the training, validation and test splits. An interrupted run, even a
     killed one, loses at most 8 MiB of text: the next one continues it. If two processes prepare the same
@@ -63,11 +63,11 @@ def prepare(
 
     Args:
         corpus: The text.
-        folder: The folder of this corpus with these options; made if missing.
-        tokenizer: The tokenizer, or a function that makes it, called only if the folder has none yet.
-        options: What the tokenizer is made from (its unit, the size of its vocabulary). A folder that was
-            begun with other options, another tokenizer or another text is not continued: an unfinished one is
-            begun again, with a warning, and a finished one is an error.
+        folder: The folder of this corpus with these options; created if missing.
+        tokenizer: The tokenizer, or a function that creates it, called only if the folder has none yet.
+        options: The options that the tokenizer is created with (its unit, the size of its vocabulary). A
+            folder with other options, another tokenizer or another text is not continued: an unfinished one
+            is started over, with a warning, and a finished one is an error.
         progress: Called before each stage and after each block of about 1 MiB.
 
     Returns:

@@ -26,7 +26,7 @@ class Settings:
     name: str
     """The name of the corpus."""
     options: dict[str, Option]
-    """What the tokenizer was made from."""
+    """The options that the tokenizer was created with."""
     sources: dict[str, str]
     """The fingerprint of the text of each split."""
     tokenizer: str
@@ -50,10 +50,10 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Settings) -> str | None:
-        """Describe the first difference from the present, if there is one.
+        """Describe the first difference from the intended content, if any.
 
         Args:
-            now: The settings now, with an empty digest if only the options say what the tokenizer will be.
+            now: The intended settings, with an empty digest if only the options determine the tokenizer.
         """
         if self.sources != now.sources:
             return "another text"
@@ -97,7 +97,7 @@ class PreparedCorpus:
     tokenizer: Tokenizer
     """The tokenizer."""
     tokenizer_digest: str
-    """Tells whether two tokenizers are the same, like the function `tokenizer_digest`."""
+    """Its digest, as returned by the function `tokenizer_digest`."""
     train: TokenFile
     """The ids to train on."""
     validation: TokenFile
@@ -156,8 +156,8 @@ def prepared_folder(corpus: Corpus, *, unit: str, **options: Option) -> Path:
     Args:
         corpus: The text.
         unit: The unit of its tokens.
-        options: Everything else that determines the ids; other values give another folder. For a tokenizer
-            that is not made from the text, its `tokenizer_digest`.
+        options: Everything else that determines the ids; other values lead to another folder. For a tokenizer
+            that is not trained on the text, include its `tokenizer_digest`.
     """
     sources = [text and text.fingerprint for text in (corpus.train, corpus.validation, corpus.test)]
     return cached_folder(f"{corpus.name}-{unit}", [FORMAT, sources, unit, sorted(options.items())])

@@ -25,7 +25,7 @@ from sru_data.token_files.files import (
 )
 from sru_data.tokenizers import Tokenizer, encode_block
 
-# The cost of a kill: at most this many blocks, of about 1 MiB of text each, are encoded again.
+# After a kill, at most this many blocks, of about 1 MiB of text each, are encoded again.
 _BLOCKS_PER_ENTRY = 8
 # Every character of UTF-8 has exactly one byte outside this range.
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
@@ -49,7 +49,7 @@ class Journal:
 
         Args:
             block: The bytes of text that follow, at least one.
-            tokens: The number of ids made of them.
+            tokens: The number of ids produced from them.
             stored: The ids as they are stored.
         """
         counts = self.counts
@@ -71,7 +71,7 @@ class Journal:
 
 
 class SplitFiles(NamedTuple):
-    """The files of a split: the first two when it is finished, the last two while it is not."""
+    """The files of a split: the first two once it is finished, the last two until then."""
 
     tokens: Path
     description: Path
@@ -85,7 +85,7 @@ class SplitFiles(NamedTuple):
 
 
 def split_files(folder: Path, split: str) -> SplitFiles:
-    """Return where the files of a split are."""
+    """Return the paths of the files of a split."""
     name = f"{split}{SUFFIX}"
     return SplitFiles(
         folder / name, folder / f"{split}.json", folder / f"{name}.partial", folder / f"{name}.journal"
@@ -103,8 +103,8 @@ def write_split(
 
     Args:
         source: The text, the same as in the interrupted run.
-        files: The files, which belong to this process alone.
-        tokenizer: Makes the ids, the same as in the interrupted run.
+        files: The files, to which no other process writes.
+        tokenizer: The tokenizer, the same as in the interrupted run.
         digest: The digest of the tokenizer's file.
 
     Yields:
@@ -155,7 +155,7 @@ def write_split(
             ),
             version=FORMAT,
         )
-        # The ids get their name last: a file of that name is finished.
+        # The ids get their final name last: a file of that name is finished.
         replace(files.partial, files.tokens)
         files.journal.unlink(missing_ok=True)
     except OSError as error:

@@ -1,7 +1,7 @@
 """Text to ids and back: words, characters, bytes and subwords behind one protocol.
 
-Every tokenizer here has `pad_id` 0 and `unk_id` 1, never makes the padding id from text, and encodes a text
-without content to `[unk_id]`, so every sentence has at least one token.
+Every tokenizer here has `pad_id` 0 and `unk_id` 1, never encodes text as padding, and encodes a text without
+content as `[unk_id]`, so every sentence has at least one token.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read a file that a tokenizer's `save` wrote, or any Hugging Face `tokenizer.json`.
 
     Args:
-        path: The file; its content, not its name, tells its kind.
+        path: The file; its content, not its name, determines its kind.
 
     Raises:
         DataError: The file is missing or holds no tokenizer.

@@ -1,6 +1,6 @@
 """Alphabets for speech recognition: the tokenizer whose tokens a model outputs, and transcripts as ids.
 
-Any tokenizer is an alphabet. Its padding, id 0, is the blank of CTC, which no text ever becomes.
+Any tokenizer can be an alphabet. Its padding, id 0, is the blank of CTC, which no text is encoded as.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sru_data.tokenizers.subwords import SubwordTokenizer
 from sru_data.tokenizers.words import WordTokenizer
 
 Unit = Literal["characters", "words", "phones", "subwords"]
-"""What a model writes at a time; phones are the words of a transcript that lists phones between spaces."""
+"""What a token represents; phones are the words of a transcript of phones separated by spaces."""
 
 
 def train_alphabet(texts: Iterable[str], *, unit: Unit, vocab_size: int | None = None) -> Tokenizer:
-    """Make the alphabet of some transcripts; it is case-sensitive.
+    """Build a case-sensitive alphabet from transcripts.
 
     Args:
         texts: The transcripts to train on.
@@ -27,7 +27,7 @@ def train_alphabet(texts: Iterable[str], *, unit: Unit, vocab_size: int | None =
             require it.
 
     Raises:
-        ValueError: Unknown `unit`, a `vocab_size` that the unit lacks, or no text.
+        ValueError: Unknown `unit`, a `vocab_size` that is missing or does not apply to the unit, or no text.
     """
     if unit not in get_args(Unit):
         raise ValueError(f"train_alphabet: unit must be one of {', '.join(get_args(Unit))}, got {unit!r}")
@@ -45,7 +45,7 @@ def train_alphabet(texts: Iterable[str], *, unit: Unit, vocab_size: int | None =
 
 
 def encode_transcript(alphabet: Tokenizer, text: str) -> list[int]:
-    """Return the ids of a transcript, the target of CTC; none if nothing is said.
+    """Return the ids of a transcript, the target of CTC; an empty list if nothing is said.
 
     Args:
         alphabet: The alphabet.

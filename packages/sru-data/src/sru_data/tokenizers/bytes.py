@@ -48,9 +48,9 @@ class ByteTokenizer(HuggingFaceTokenizer):
         """Return the id of each byte.
 
         Args:
-            text: Any text; an empty one gives `[unk_id]`.
+            text: Any text; an empty one is encoded as `[unk_id]`.
         """
-        # Bytes of the command line that are not text arrive as surrogates, and become bytes again here.
+        # Bytes of the command line that are not text arrive as surrogates, and are converted back here.
         ids: list[int] = self.encode_bytes(text.encode("utf-8", "surrogateescape")).tolist()
         return ids or [UNK_ID]
 

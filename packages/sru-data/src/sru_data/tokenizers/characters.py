@@ -47,10 +47,10 @@ class CharTokenizer(HuggingFaceTokenizer):
         """Return the id of each character.
 
         Args:
-            text: Any text; an empty one gives `[unk_id]`.
+            text: Any text; an empty one is encoded as `[unk_id]`.
         """
-        # The backend would give the same ids, but many times slower because it keeps an offset per character,
-        # and it would take the five characters of "[PAD]" for the padding token.
+        # The backend would return the same ids many times more slowly, because it keeps an offset per
+        # character, and it would take the five characters of "[PAD]" for the padding token.
         return [self._id_of.get(character, UNK_ID) for character in text] or [UNK_ID]
 
 

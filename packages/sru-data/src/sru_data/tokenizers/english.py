@@ -19,15 +19,15 @@ First the text is rewritten; each row applies to the result of the rows above it
     | ' before a word                           | `               | 'so it goes' -> ` so it goes ' |
     | capitals, with `lowercase`                | small letters   | Terrible -> terrible           |
 
-Then these are words, and so is each other character that is not white space:
+Then the following are words, and so is any other character that is not white space:
 
     -lrb- -rrb- -lsb- ...             web and mail addresses
     u.s. e.t. j.                      letters with periods
     mr. vs. etc.                      abbreviations; `no.` before a number; any word with its period before
-                                      a mark that stands apart (`so no. .`)
+                                      a separate mark (`so no. .`)
     n't 's 'em 'n' 'til '70s ol'      elisions
-    k-19 o'neill s&m answers.com      letters and digits, also with - ' & _ \/ or the dot of a domain within
-    1,000.50 3:30 9/11                digits, also with . , : / within
+    k-19 o'neill s&m answers.com      letters and digits, also with - ' & _ \/ or the dot of a domain inside
+    1,000.50 3:30 9/11                digits, also with . , : / inside
     `` '' -- ... ?! ***               these marks, and any number of * = ~ + _ # ^ | < >
 
 Text that is already tokenized is therefore unchanged: `" ".join(pieces)` has the same pieces. The time is
@@ -69,7 +69,7 @@ _PREFIXES = "anti pre post pro non mid semi self co"
 _DOMAINS = "com org net edu gov co uk de fr io tv info"
 
 _INVISIBLE = "[\u00ad\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]"
-# (pattern, replacement); \K keeps what stands before it, as in Oniguruma.
+# (pattern, replacement); \K keeps the match before it, as in Oniguruma.
 _BEYOND_ASCII = (
     ("[\u2018-\u201b\u2032\u00b4\x91\x92]", "'"),
     ("[\u201c\u201e\u201f\u00ab\x93]", " `` "),
@@ -88,7 +88,7 @@ _APOSTROPHES = (
     (rf"(?<={_W_OR_PERIOD})(?='{_SUFFIXES})", " "),
 )
 _QUOTES = ((r"(?<![^\s\[{<\-/=`'])\"(?=[^\s\"])", " `` "), (r"(?<=\S)\"", " '' "))
-# Quotes that stand apart are opening and closing ones in turn.
+# Separate quotes alternate between opening and closing ones.
 _QUOTES_APART = ((r'"[^"]*\K"', "''"), ('"', "``"))
 _SINGLE_QUOTES = ((rf"(?<!{_W})(?<!')'(?={_W})(?!{_ELIDED})", " ` "),)
 
@@ -96,7 +96,7 @@ _START = rf"(?<!{_W})(?<!['.])"
 _JOINT = rf"(?:[\-'\&_]|\\/|(?<=[0-9])[.,:/](?=[0-9])|\.(?=(?:{_any_of(_DOMAINS)})(?!{_W})))"
 _PIECE = "|".join(
     (
-        # Most words; the others would find them too, but later.
+        # A fast path for most words, which the patterns below would match too.
         rf"{_W}{{2,}}(?!\S)",
         rf"-[lLrR][rRsScC][bB]-(?!{_W})",
         rf"(?<!{_W})(?:{_any_of('https?:// www[.]')})\S*[^\s{_ASCII_MARKS}]/?",
@@ -126,7 +126,7 @@ _ALL_RULES = (
 
 
 def normalizer(*, lowercase: bool) -> normalizers.Normalizer:
-    """Return the rewriting as a part of a `tokenizer.json`.
+    """Return the rewriting step as a part of a `tokenizer.json`.
 
     Args:
         lowercase: Whether to lower-case text.
@@ -138,12 +138,12 @@ def normalizer(*, lowercase: bool) -> normalizers.Normalizer:
 
 
 def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    """Return the cutting of rewritten text as a part of a `tokenizer.json`."""
+    """Return the splitting of rewritten text as a part of a `tokenizer.json`."""
     return pre_tokenizers.Split(tokenizers.Regex(_PIECE), "removed", invert=True)
 
 
-# Characters whose case, composition or white space Python may know otherwise than the library: outside Latin,
-# Greek, Cyrillic and marks, and those named in `words.py`.
+# Characters whose case, composition or white space may differ between Python and the library: those outside
+# Latin, Greek, Cyrillic and marks, and those named in `words.py`.
 _OTHER_FOR_PYTHON = re.compile(
     "[\x1c-\x1f\u03a3]|[^\x00-\u058f\u1e00-\u1eff\u2000-\u2bff\u3000-\u303f\ufe0e\ufe0f\ufeff\U0001f000-\U0001faff]"
 )
@@ -151,7 +151,7 @@ _find_pieces = re.compile(_PIECE).findall
 
 
 def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
-    r"""Compile rules for Python, which has no \K: what stands before it is kept."""
+    r"""Compile rules for Python, which lacks \K: the match before it is captured and kept."""
     kept = (pattern.rpartition(r"\K") for pattern, _ in rules)
     return [
         (re.compile(f"({before}){after}"), rf"\1{content}") if before else (re.compile(after), content)
@@ -182,7 +182,7 @@ def pieces(text: str, *, lowercase: bool) -> list[str] | None:
         lowercase: Whether to lower-case it.
 
     Returns:
-        The words; None if the text holds characters that only the library is sure to read as itself.
+        The words; None if the text holds characters that Python and the library may treat differently.
     """
     if not text.isascii():
         if _OTHER_FOR_PYTHON.search(text):

@@ -17,7 +17,7 @@ from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 PAD_TOKEN = "[PAD]"
 UNK_TOKEN = "[UNK]"
 _MOST_UNUSED_IDS = 1_000_000
-"""The library lists the ids that no token has whenever it writes a model out."""
+"""The library lists all unused ids whenever it serialises a model."""
 
 
 class HuggingFaceTokenizer:
@@ -30,8 +30,8 @@ class HuggingFaceTokenizer:
         backend: The tokenizer; its own padding and truncation are not applied.
 
     Raises:
-        ValueError: Its model has an unknown token that is not in its vocabulary, two tokens of one id, or a
-            million ids that no token has.
+        ValueError: Its model has an unknown token that is not in its vocabulary, two tokens with the same id,
+            or a million unused ids.
     """
 
     pad_id = PAD_ID
@@ -70,7 +70,7 @@ class HuggingFaceTokenizer:
         """Return the ids of a text, at least one and none of them `pad_id`.
 
         Args:
-            text: Any text; one without tokens gives `[unk_id]`.
+            text: Any text; one without tokens is encoded as `[unk_id]`.
         """
         ids = self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
         return [self._ids[own] for own in ids] or [UNK_ID]
@@ -112,7 +112,7 @@ def _check_model(backend: tokenizers.Tokenizer) -> None:
             f"{_MOST_UNUSED_IDS:,} ids unused, got {vocabulary[last]:,} for {last!r}; number them from 0"
         )
     if isinstance(backend.model, models.WordLevel):
-        # The others are serialised for inspection, which takes seconds for a large vocabulary.
+        # Other models are serialised for inspection, which takes seconds for a large vocabulary.
         model = {"type": "WordLevel", "unk_token": backend.model.unk_token, "vocab": vocabulary}
     else:
         model = description(backend)["model"]
@@ -120,7 +120,7 @@ def _check_model(backend: tokenizers.Tokenizer) -> None:
     is_unigram = kind == "Unigram"
     unknown = model["unk_id"] if is_unigram else model["unk_token"]
     is_known = unknown is not None if is_unigram else unknown in vocabulary
-    # BPE needs none, and a vocabulary of all bytes has no unknown tokens.
+    # BPE needs no unknown token, and with a vocabulary of all bytes, no token is unknown.
     can_lack = (kind == "BPE" and unknown is None) or vocabulary.keys() >= set(ByteLevel.alphabet())
     if not is_known and not can_lack:
         raise ValueError(
@@ -171,10 +171,10 @@ def most_frequent(
 
     Args:
         counts: How often each token occurs.
-        special: The tokens that come first, whatever their counts.
+        special: The tokens that come first, regardless of their counts.
         min_count: Tokens that occur less often are left out.
         max_size: The largest number of tokens, special ones included.
-        always: Tokens to keep, in their place by frequency, however rare they are.
+        always: Tokens to keep however rare they are, ranked by frequency.
 
     Returns:
         The id of each token.

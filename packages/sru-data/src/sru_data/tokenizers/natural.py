@@ -1,4 +1,4 @@
-r"""Convert tokenized English to text as people write it, to measure how well a model handles it.
+r"""Convert tokenized English to text as people write it, to measure how well a model handles natural text.
 
     | tokenized                                  | natural                     |
     | ------------------------------------------ | --------------------------- |
@@ -13,8 +13,8 @@ r"""Convert tokenized English to text as people write it, to measure how well a 
     | i, i 'm, mr., u.s.                         | I, I'm, Mr., U.S.           |
     | so it goes . so , it goes !                | So it goes. So, it goes!    |
 
-The quotes `"` and `'` open and close in turn; a `'` that no other one follows belongs to the word before it.
-Names keep the case they have, since only the first word of a sentence is known to have a capital.
+The quotes `"` and `'` open and close in turn; a `'` without a later one belongs to the word before it. Names
+keep their case, since only the first word of a sentence is known to be capitalised.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def naturalize(text: str) -> str:
     written, is_attached, is_start = "", True, True
     for index, word in enumerate(words):
         if word == "." and index and words[index - 1][:-1].strip(".") and words[index - 1].endswith("."):
-            # The period of an abbreviation is also that of the sentence.
+            # The period of an abbreviation also ends the sentence.
             is_start = True
             continue
         shown, to_left, to_right = _placed(words, index, open_quotes)
@@ -85,7 +85,7 @@ def _placed(words: Sequence[str], index: int, open_quotes: set[str]) -> tuple[st
 
 
 def _opens(words: Sequence[str], index: int) -> bool:
-    """Whether an apostrophe that stands apart opens a quotation, and does not mark a possessive."""
+    """Whether a separate apostrophe opens a quotation rather than marking a possessive."""
     is_possessive = index > 0 and words[index - 1][-1:].lower() in ("s", "x", "z", "n")
     return not is_possessive and "'" in words[index + 1 :]
 

@@ -1,4 +1,4 @@
-"""Ids of texts and of markers among them; sentences to translate have one at each end."""
+"""Tokenizers with additional ids for markers, such as those at both ends of a sentence to translate."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sru_data.tokenizers.text_forms import AS_IS, TextForm
 from sru_data.tokenizers.words import WordTokenizer
 
 MARKERS = ("<s>", "</s>")
-"""Where a sentence begins and where it ends."""
+"""The beginning and the end of a sentence."""
 
 
 class MarkedTokenizer:
-    """A tokenizer with more ids, which no text can contain; those of the text come first.
+    """A tokenizer with additional ids, which no text is encoded as; the ids of the text come first.
 
     Args:
         text: The tokenizer of the text.
-        markers: What the others are called.
+        markers: The names of the additional ids.
     """
 
     def __init__(self, text: Tokenizer, markers: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ class MarkedTokenizer:
         """Return the ids of a text, at least one, without padding and markers.
 
         Args:
-            text: The text; one without tokens gives `[unk_id]`.
+            text: The text; one without tokens is encoded as `[unk_id]`.
         """
         return self.text.encode(text)
 
@@ -61,14 +61,14 @@ class MarkedTokenizer:
 
 
 class SentenceTokenizer(MarkedTokenizer):
-    """A tokenizer with two more ids: a sentence begins, a sentence ends.
+    """A tokenizer with two additional ids, for the beginning and the end of a sentence.
 
     The last two ids are `bos_id` and `eos_id`. `encode` adds neither.
 
     Args:
         text: The tokenizer of the text.
         form: The form of the text that it was trained on. `encode` rewrites sentences into it; `decode`
-            returns text in it, which `form.undo` makes readable. `save` does not write it.
+            returns text in this form, which `form.undo` makes readable. `save` does not store the form.
     """
 
     def __init__(self, text: Tokenizer, form: TextForm = AS_IS) -> None:
@@ -80,18 +80,18 @@ class SentenceTokenizer(MarkedTokenizer):
         """Return the ids of a sentence, at least one, without padding and markers.
 
         Args:
-            text: The sentence; one without tokens gives `[unk_id]`.
+            text: The sentence; one without tokens is encoded as `[unk_id]`.
         """
         return self.text.encode(self.form.apply(text))
 
     def pieces(self, text: str) -> list[str]:
-        """Return how a sentence spells each of its ids, so that an unknown word can be copied.
+        """Return the spelling of each id of a sentence, so that unknown words can be copied.
 
-        Words and characters stand as in the sentence in the tokenizer's form, whether or not they are known.
-        Subwords stand as in the vocabulary.
+        Words and characters are spelled as in the sentence, in the tokenizer's form, whether or not they are
+        known. Subwords are spelled as in the vocabulary.
 
         Args:
-            text: The sentence; one without tokens gives one empty spelling.
+            text: The sentence; one without tokens has one empty spelling.
         """
         text = self.form.apply(text)
         if isinstance(self.text, WordTokenizer):

@@ -29,7 +29,7 @@ _LOSSLESS: dict[str, Any] = {
 class SubwordTokenizer:
     """Pieces of words, learned by sentencepiece.
 
-    Text is NFKC-normalised and runs of white space become one space, so `decode` gives the normalised text.
+    Text is NFKC-normalised and runs of white space become one space, so `decode` returns the normalised text.
     With `lossless=True` in training, text is not changed, line feeds are tokens, characters unseen in
     training are encoded as bytes, and `decode` is the exact inverse.
 
@@ -59,7 +59,7 @@ class SubwordTokenizer:
         special = self._processor.pad_id(), self._processor.unk_id()
         self._own_ids = [*special, *(own for own in range(size) if own not in special)]
         self._tokens = [pieces[own] if own >= 0 else _PAD_PIECE for own in self._own_ids]
-        # Padding is not made from text, and -1 is no piece.
+        # Text is never encoded as padding, and -1 is not a piece.
         self._id_of = {own: index for index, own in enumerate(self._own_ids)}
         self._is_renumbered = self._own_ids != list(range(size))
         bytes_of_mark = self._processor.PieceToId([f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode()])
@@ -132,9 +132,9 @@ class SubwordTokenizer:
         """Return the ids of a text, at least one and none of them `pad_id`.
 
         Args:
-            text: Any text; one of white space alone gives `[unk_id]`.
+            text: Any text; a blank one is encoded as `[unk_id]`.
         """
-        # sentencepiece writes a space as this character, so it would come back as a space.
+        # sentencepiece represents a space by this character, so it would be decoded as a space.
         pieces = text.split(_SPACE_MARK) if self._space_mark_ids else [text]
         ids: list[int] = self._processor.EncodeAsIds(pieces[0])
         for piece in pieces[1:]:

@@ -55,7 +55,8 @@ class TextForm:
         if self.moses is None:
             return text
         rules = _rules(self.moses)
-        # Joining first makes tokenized text raw again: its escapes would be escaped, and its `'s` cut.
+        # Joining first makes tokenized text raw again. Otherwise its escapes would be escaped, and its `'s`
+        # split.
         raw = rules.normalizer.normalize(rules.join(text))
         return str(rules.tokenizer.tokenize(raw, return_str=True))
 

@@ -25,11 +25,11 @@ def train_tokenizer(
     lowercase: bool = False,
     threads: int = 16,
 ) -> Tokenizer:
-    """Make the tokenizer of a language model, with the line ends of the text among its tokens.
+    """Train the tokenizer of a language model, with line ends as tokens.
 
-    The text is streamed. Words (with the word `<unk>` as the unknown one) and characters are counted in all
-    of it. Subwords, which sentencepiece learns in memory, are learned from blocks of at most 64 MiB in total,
-    spread evenly over the text. The same text and options give the same tokenizer.
+    The text is streamed. Words (with `<unk>` as the unknown word) and characters are counted over the whole
+    text. Subwords, which sentencepiece learns in memory, are learned from evenly spaced blocks of at most 64
+    MiB in total. The same text and options give the same tokenizer.
 
     Args:
         source: The text to learn from.
@@ -86,7 +86,7 @@ def _check(unit: Unit, *, vocab_size: int | None, min_count: int, lowercase: boo
 
 
 def _sampled_lines(source: TextSource) -> Iterator[str]:
-    """Yield the lines of every n-th block, where n is the smallest power of two that leaves few enough."""
+    """Yield the lines of every n-th block, where n is the smallest power of two that keeps to the limit."""
     kept: list[str] = []
     step = 1
     for index, block in enumerate(source.blocks()):

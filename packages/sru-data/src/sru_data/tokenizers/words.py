@@ -24,7 +24,7 @@ from sru_data.tokenizers.protocol import UNK_ID
 
 LINE_END = "<eos>"
 Rules = Literal["spaces", "english"]
-"""How text is cut into words: at white space alone, or by the rules of `sru_data.tokenizers.english`."""
+"""How text is split into words: at white space alone, or by the rules of `sru_data.tokenizers.english`."""
 _LINE_END_WORD = f" {LINE_END} "
 _PARTS = ("normalizer", "pre_tokenizer", "decoder", "added_tokens")
 _NO_WORDPIECE = "\0"
@@ -37,11 +37,11 @@ _OTHER_LOWERCASE = re.compile("[\x1c-\x1f\u03a3]")
 class WordTokenizer(HuggingFaceTokenizer):
     """One token per word; `decode` joins words with single spaces.
 
-    Trained with `line_ends=True`, each line feed is a token too, `<eos>`, and `decode` writes it as a line
-    feed again, without spaces around it.
+    If trained with `line_ends=True`, each line feed is a token `<eos>`, which `decode` turns back into a line
+    feed, without spaces around it.
 
-    Trained with `rules="english"`, text is first split as in the Penn Treebank: `It's terrible!` becomes the
-    words `it 's terrible !`. Text that is already tokenized is left as is. The rules, described in
+    If trained with `rules="english"`, text is first split as in the Penn Treebank: `It's terrible!` becomes
+    the words `it 's terrible !`. Text that is already tokenized is left as is. The rules, described in
     `sru_data.tokenizers.english`, are saved with the vocabulary.
     """
 
@@ -67,7 +67,7 @@ class WordTokenizer(HuggingFaceTokenizer):
         """Collect a vocabulary, the most frequent words first.
 
         Args:
-            texts: The text to count in. With `line_ends`, it includes the line feeds.
+            texts: The text to count words in. With `line_ends`, it includes the line feeds.
             min_count: Words that occur less often are unknown.
             max_size: Maximum size of the vocabulary, including padding and unknown but not `extra`.
             lowercase: Whether to lower-case text, here and in `encode`.
@@ -110,14 +110,14 @@ class WordTokenizer(HuggingFaceTokenizer):
     def from_words(
         cls, words: Iterable[str], *, lowercase: bool = True, unk_token: str = UNK_TOKEN
     ) -> WordTokenizer:
-        """Make a vocabulary from given words; text is then split only at white space.
+        """Create a tokenizer from given words; it splits text only at white space.
 
         Args:
             words: The words in the order of their ids, after padding and unknown; as for `extended`.
             lowercase: Whether to lower-case words, here and in `encode`.
             unk_token: The word for unknown words.
         """
-        # A saved tokenizer without line ends could be from any source, and would be loaded as such.
+        # Saved without line ends, the tokenizer could be from any source, and would be loaded as such.
         backend = _untrained(unk_token, lowercase=lowercase, line_ends=True)
         backend.model = models.WordLevel({PAD_TOKEN: 0, unk_token: 1}, unk_token)
         return cls(backend).extended(words)
@@ -134,11 +134,12 @@ class WordTokenizer(HuggingFaceTokenizer):
         """Return the ids of a text, at least one and none of them `pad_id`.
 
         Args:
-            text: Any text; one without tokens gives `[unk_id]`.
+            text: Any text; one without tokens is encoded as `[unk_id]`.
         """
         if not (self._has_line_ends or self._is_english):
             return super().encode(text)
-        # The backend would give the same ids, but several times slower because it keeps an offset per word.
+        # The backend would return the same ids several times more slowly, because it keeps an offset per
+        # word.
         id_of = self._id_of
         return [id_of.get(word, UNK_ID) or UNK_ID for word in self.pieces(text)] or [UNK_ID]
 
@@ -146,7 +147,7 @@ class WordTokenizer(HuggingFaceTokenizer):
         """Return one id for each word of a text that is already tokenized, none of them `pad_id`.
 
         Args:
-            words: The words, in any case if text is lower-cased. Nothing else is rewritten.
+            words: The words, in upper or lower case if text is lower-cased. Nothing else is rewritten.
         """
         id_of = self._id_of
         return [id_of.get(word, UNK_ID) or UNK_ID for word in map(self._looked_up, words)]
@@ -159,7 +160,7 @@ class WordTokenizer(HuggingFaceTokenizer):
         return word.lower()
 
     def extended(self, words: Iterable[str]) -> WordTokenizer:
-        """Return a tokenizer with further words, such as those with a pretrained vector, after its own.
+        """Return a tokenizer with more words, such as those with pretrained vectors, after its own.
 
         Args:
             words: The words, in the order of their ids. They are normalized like text, `The` to `the` if text
@@ -195,8 +196,8 @@ def _is_lowercase(backend: tokenizers.Tokenizer) -> bool:
 
 
 def _is_english(backend: tokenizers.Tokenizer) -> bool:
-    """Whether a backend cuts English as `WordTokenizer.train` makes it do."""
-    # The comparison is made only if it may be English.
+    """Whether a backend splits English text like one from `WordTokenizer.train`."""
+    # The backends are compared only if this one may be English.
     return (
         isinstance(backend.model, models.WordLevel)
         and isinstance(backend.pre_tokenizer, pre_tokenizers.Split)
@@ -220,7 +221,7 @@ def _untrained(unk_token: str, *, lowercase: bool, line_ends: bool) -> tokenizer
     if steps:
         backend.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
     if line_ends:
-        # The first of the three puts a space between the words: none begins with a NUL.
+        # The first decoder puts a space between the words, since none begins with a NUL.
         backend.decoder = decoders.Sequence(
             [
                 decoders.WordPiece(prefix=_NO_WORDPIECE, cleanup=False),
@@ -234,7 +235,7 @@ def _untrained(unk_token: str, *, lowercase: bool, line_ends: bool) -> tokenizer
 def _words(
     text: str, backend: tokenizers.Tokenizer, lowercase: bool, line_ends: bool, *, is_english: bool
 ) -> list[str]:
-    """Cut a text into words as the backend would."""
+    """Split a text into words as the backend would."""
     if is_english:
         pieces = english.pieces(text, lowercase=lowercase)
         if pieces is not None:

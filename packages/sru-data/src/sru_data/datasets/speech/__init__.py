@@ -1,4 +1,4 @@
-"""Speech: published data sets, the folders of Kaldi, and lists of your own recordings.
+"""Speech: published data sets, Kaldi data directories, and lists of your own recordings.
 
 an4              spelled words and commands      13 cepstra or 16 kHz    948 + 130 utterances
 fsdd             spoken digits                   8 kHz                   3,000 recordings, 6 speakers

@@ -17,7 +17,7 @@ from sru_data.errors import DataError
 
 HOME_URL = "http://www.speech.cs.cmu.edu/databases/an4"
 PLACES = ("speech/an4_mfc", "speech/an4", "an4")
-"""Where the data folder may have it."""
+"""Possible paths in the data folder."""
 UNIGRAMS = "etc/an4.ug.lm"
 """The word n-gram model that comes with the data, in ARPA format."""
 _KINDS = (("feat", ".mfc"), ("wav", ".sph"), ("wav", ".wav"), ("wav", ".flac"))

@@ -13,12 +13,12 @@ from sru_data.errors import DataError
 
 HOME_URL = "https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 PLACES = ("speech/speech-commands", "speech/speech_commands_v0.02", "speech_commands_v0.02")
-"""Where the data folder may have it."""
+"""Possible paths in the data folder."""
 _LISTS: dict[str, PartName] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 
 
 def read_speech_commands(folder: Path) -> Parts:
-    """Read the three parts. The label of an utterance and its text are the word.
+    """Read the three parts. The word is both the label and the text of an utterance.
 
     Args:
         folder: The folder that holds a folder per word.

@@ -13,7 +13,7 @@ from sru_data.tables import open_table
 
 HOME_URL = "https://commonvoice.mozilla.org/datasets"
 PLACES = ("speech/common-voice", "common-voice")
-"""Where the data folder may have the folder of a language."""
+"""Possible paths of a language's folder in the data folder."""
 
 
 def read_common_voice(folder: Path) -> Parts:

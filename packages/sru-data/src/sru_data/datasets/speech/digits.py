@@ -1,7 +1,7 @@
 """The Free Spoken Digit Dataset: `{digit}_{speaker}_{index}.wav`, 50 recordings of each digit and speaker.
 
-One speaker is held out for the test. Another one may be used for validation; otherwise recordings 0 to 4 of
-each digit are, which are the test set of the data set's authors.
+One speaker is held out for testing. Another may be held out for validation; otherwise recordings 0 to 4 of
+each digit, which the authors of the data set use as the test set, are used for validation.
 
 Source: https://github.com/Jakobovski/free-spoken-digit-dataset. CC BY-SA 4.0.
 """
@@ -20,23 +20,23 @@ PLACES = (
     "speech/free-spoken-digit-dataset/recordings",
     "free-spoken-digit-dataset/recordings",
 )
-"""Where the data folder may have it."""
+"""Possible paths in the data folder."""
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NAME = re.compile(r"([0-9])_([A-Za-z]+)_([0-9]{1,4})\.wav")
 _VALIDATION_RECORDINGS = 5
 
 
 def read_fsdd(folder: Path, *, held_out: str | None = None, validation: str | None = None) -> Parts:
-    """Read the three parts. The label of an utterance is its digit, "0" to "9", its text the word.
+    """Read the three parts. The label of an utterance is its digit, "0" to "9", and its text is the word.
 
     Args:
         folder: The folder of the recordings.
-        held_out: The speaker of the test; the first in alphabetical order if None.
-        validation: The speaker who validates, and tells how well speakers are recognised who are not in the
-            training data; if None, recordings of the training speakers validate.
+        held_out: The test speaker; the first in alphabetical order if None.
+        validation: The validation speaker, who measures recognition of speakers outside the training data; if
+            None, recordings of the training speakers are used for validation.
 
     Raises:
-        DataError: There are no recordings, or none of these speakers or of others.
+        DataError: There are no recordings, none of a given speaker, or none of other speakers.
     """
     found = []
     for path in sorted(folder.iterdir()):

@@ -1,13 +1,13 @@
-"""Kaldi's data directories: `wav.scp` or `feats.scp`, and `text`, `segments` and `utt2spk` if there are any.
+"""Kaldi data directories: `wav.scp` or `feats.scp`, and optionally `text`, `segments` and `utt2spk`.
 
-Every line is an id and what belongs to it:
+Each line is an id followed by its fields:
 
     wav.scp     RECORDING FILE                  text        UTTERANCE WORDS
     feats.scp   UTTERANCE ARCHIVE:POSITION      utt2spk     UTTERANCE SPEAKER
     segments    UTTERANCE RECORDING START END   (in seconds)
 
-Without `segments`, a recording is an utterance. Relative paths are relative to the current directory, as in
-Kaldi. Commands in place of files are not run.
+Without `segments`, each recording is one utterance. Relative paths are relative to the current directory, as
+in Kaldi. Commands in place of file names are not run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_kaldi(folder: str | Path, *, features: bool = False) -> list[Utterance]
         features: Whether to take the features of `feats.scp` rather than the audio of `wav.scp`.
 
     Raises:
-        DataError: A file is missing or malformed, names a command, or lacks an id that another one has.
+        DataError: A file is missing or malformed, names a command, or lacks an id that another file has.
     """
     folder = Path(folder)
     texts, speakers = (_entries(folder / name, optional=True) for name in ("text", "utt2spk"))

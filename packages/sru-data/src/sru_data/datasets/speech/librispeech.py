@@ -15,7 +15,7 @@ from sru_data.errors import DataError
 
 HOME_URL = "https://www.openslr.org/12"
 PLACES = ("speech/LibriSpeech", "LibriSpeech")
-"""Where the data folder may have it."""
+"""Possible paths in the data folder."""
 
 
 def read_librispeech(
@@ -25,7 +25,7 @@ def read_librispeech(
     validation: Sequence[str] = ("dev-clean",),
     test: Sequence[str] = ("test-clean",),
 ) -> Parts:
-    """Read some of its folders. The texts are upper-case words and apostrophes.
+    """Read some of the folders. Texts consist of upper-case words and apostrophes.
 
     Args:
         folder: The folder that holds `train-clean-100` and so on.

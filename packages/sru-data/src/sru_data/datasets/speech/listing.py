@@ -1,4 +1,4 @@
-"""Helpers of the speech readers: lines of text, missing files, held-out speakers."""
+"""Helpers for the speech readers: lines of text, missing files, held-out speakers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_NAME = 160
 
 
 def text_lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines of a text file that are not blank, stripped, with their numbers.
+    """Return the non-blank lines of a text file, stripped, with their line numbers.
 
     Args:
         path: The file, in UTF-8.
@@ -36,14 +36,15 @@ def text_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
-    """Return the utterances if there are any and all their files are there.
+    """Return the utterances after checking that there are some and that their files exist.
 
     Args:
         utterances: The utterances.
         listed: The file or folder that lists them.
 
     Raises:
-        DataError: There is none, files are missing (all are listed), or two have the same id.
+        DataError: There are no utterances, files are missing (the message lists them), or two utterances have
+            the same id.
     """
     if not utterances:
         raise DataError.at(listed, None, "expected utterances, got none")
@@ -78,15 +79,15 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
 def split_speakers(
     utterances: Sequence[Utterance], *, seed: int, share: float = VALIDATION_SHARE
 ) -> tuple[list[Utterance], list[Utterance]]:
-    """Split off all utterances of some speakers, so that nobody is heard in both parts.
+    """Split off all utterances of some speakers, so that no speaker is in both parts.
 
     Args:
         utterances: The utterances, all with speakers.
-        seed: The division is a function of the speakers and this.
+        seed: The split depends only on the speakers and this seed.
         share: The share to split off: speakers are taken in random order until it is reached.
 
     Returns:
-        The others and the part, both in the order of the utterances.
+        The remaining utterances and those split off, both in their original order.
 
     Raises:
         DataError: There is only one speaker.
@@ -111,7 +112,7 @@ def split_speakers(
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a file exists, for any name.
+    """Whether a file exists; any string is accepted as its name.
 
     Args:
         path: The file.

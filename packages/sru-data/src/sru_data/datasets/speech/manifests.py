@@ -6,9 +6,9 @@
     speaker    who speaks
     start      where the utterance begins, in seconds; or `offset`
     end        where it ends; or `duration`, its length
-    id         its id; the file, and the start if there is one, without
+    id         its id; by default the file, and the start if there is one
 
-All but the first may be missing, and others are ignored.
+Only the first is required; other columns are ignored.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _TWICE = (_AUDIO, ("start", "offset"), ("end", "duration"))
 
 
 def read_manifest(paths: str | Path | Sequence[str | Path]) -> list[Utterance]:
-    """Read lists of recordings with the columns that the module describes.
+    """Read lists of recordings with the columns described in this module.
 
     Args:
         paths: A file, a pattern as in `glob`, or several, as for `sru_data.tables.open_table`.
 
     Raises:
-        DataError: A list is missing or malformed, has two columns for the same or none for the audio; a time
-            is no number of seconds; two utterances have the same id; or recordings are missing, all of which
-            it names.
+        DataError: A list is missing or malformed, has two columns for the same field or none for the audio; a
+            time is not a number of seconds; two utterances have the same id; or recordings are missing, which
+            the message lists.
     """
     table = open_table(paths)
     for names in _TWICE:

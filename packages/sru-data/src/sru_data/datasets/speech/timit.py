@@ -1,11 +1,11 @@
 """TIMIT: read sentences with phones, in folders `TRAIN/DIALECT/SPEAKER` and `TEST/DIALECT/SPEAKER`.
 
-Names may be in upper or lower case. The two sentences that everybody reads (`SA`) are left out. 24 speakers
-of `TEST`, its core, are the test, and 50 others of it validate.
+Names may be in upper or lower case. The two sentences that every speaker reads (`SA`) are left out. The 24
+core speakers of `TEST` are the test set, and 50 other speakers of `TEST` are the validation set.
 
 Source: Garofolo et al., "TIMIT acoustic-phonetic continuous speech corpus", 1993; Lee and Hon,
 "Speaker-independent phone recognition using hidden Markov models", 1989, for the 39 phones; Halberstadt,
-1998, for the speakers who validate.
+1998, for the validation speakers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sru_data.errors import DataError
 
 HOME_URL = "https://catalog.ldc.upenn.edu/LDC93S1"
 PLACES = ("speech/TIMIT", "speech/timit", "TIMIT", "timit")
-"""Where the data folder may have it."""
+"""Possible paths in the data folder."""
 SILENCE = "sil"
 _CORE = (
     "mdab0 mwbt0 felc0 mtas1 mwew0 fpas0 mjmp0 mlnt0 fpkt0 mlll0 mtls0 fjlm0 mbpm0 mklt0 fnlp0 mcmj0 mjdh0 "
@@ -54,17 +54,17 @@ _FOLDED: dict[str, str | None] = {
     "ux": "uw",
     "zh": "sh",
     **dict.fromkeys(("bcl", "dcl", "gcl", "pcl", "tcl", "kcl", "h#", "pau", "epi"), SILENCE),
-    # The glottal stop is not a separate phone.
+    # The glottal stop is dropped.
     "q": None,
 }
 
 
 def read_timit(folder: Path, *, phones: Literal[39, 61] = 39) -> Parts:
-    """Read the three parts, with phones between spaces as texts.
+    """Read the three parts. Texts are phones separated by spaces.
 
     Args:
         folder: The folder that holds `TRAIN` and `TEST`.
-        phones: How many phones to tell apart: all, or the 39 that are scored.
+        phones: The number of distinct phones: all 61, or the 39 that are scored.
 
     Raises:
         DataError: A folder or a file is missing, or a line is malformed.
@@ -82,10 +82,10 @@ def read_timit(folder: Path, *, phones: Literal[39, 61] = 39) -> Parts:
 
 
 def folded(phones: Iterable[str]) -> list[str]:
-    """Return phones as the 39 that are scored, one silence in place of several.
+    """Map phones to the 39 that are scored, and merge consecutive silences.
 
     Args:
-        phones: Phones of the 61.
+        phones: Any of the 61 phones.
     """
     kept: list[str] = []
     for phone in phones:

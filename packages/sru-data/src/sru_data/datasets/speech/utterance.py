@@ -13,13 +13,13 @@ class Utterance(NamedTuple):
     id: str
     """Its id, unique in its part."""
     path: str
-    """The file of its audio, or of features that come with the data."""
+    """Its audio file, or a file of features that come with the data."""
     text: str | None = None
-    """What is said, if it is known: words, or phones between spaces."""
+    """The transcript, if known: words, or phones separated by spaces."""
     label: str | None = None
     """The class of the whole clip, in data for classification."""
     speaker: str | None = None
-    """Who speaks, if that is known."""
+    """The speaker, if known."""
     start: float = 0.0
     """Where it begins in its file, in seconds."""
     end: float | None = None
