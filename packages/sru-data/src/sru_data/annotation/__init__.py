@@ -41,7 +41,7 @@ def annotator_of(description: Mapping[str, str]) -> Annotator:
 
     Raises:
         DataError: The annotator needs a spaCy model that is not installed, or is installed in another
-            version.
+            version, or the description is not that of an annotator.
     """
     if description == {"features": "none"}:
         return PlainAnnotator()

@@ -1,7 +1,13 @@
 """Speech: published data sets, Kaldi data directories, and lists of your own recordings.
 
-an4              spelled words and commands      13 cepstra or 16 kHz    948 + 130 utterances
-fsdd             spoken digits                   8 kHz                   3,000 recordings, 6 speakers
+    an4                spelled words and commands    13 cepstra or 16 kHz    948 + 130 utterances
+    fsdd               spoken digits                 8 kHz                   3,000 recordings, 6 speakers
+    speech-commands    single words                  16 kHz                  the authors' lists
+    timit              read sentences with phones    16 kHz                  own test set, 24 core speakers
+    librispeech        audiobooks                    16 kHz                  about 1,000 hours
+    common-voice       sentences, many languages     any rate                a TSV file per part
+
+`load` reads one of these sets from the data folder.
 """
 
 from __future__ import annotations
