@@ -27,10 +27,10 @@ def load(path: str | Path, *, device: Any = "cpu") -> Any:
         `sru lm`, `TrainedChatModel` of `sru chat`.
 
     Raises:
-        UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.
+        UserError: The model is missing or damaged, its weights are not finite, or the device does not exist.
         DataError: The tokenizer is damaged.
     """
-    # Not above: it imports torch.
+    # Imported here because it imports torch.
     from sru_apps.inference.loading import load as load_model
 
     return load_model(path, device=device)

@@ -1,4 +1,4 @@
-"""The `sru` command: finds what the command line names, runs it, and says in one line what went wrong."""
+"""The `sru` command: runs the command that the command line names, and reports errors in one line."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command line after `sru`; `sys.argv` by default.
 
     Returns:
-        The exit status: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C, and 141 where
-        nobody reads the output any more, as a shell reports it of other programs.
+        The exit status: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C, and 141 if the
+        reader of the output has gone away, as shells report for other programs.
     """
     if args is None:
-        # This process is the command's own; looking for garbage among a million imported objects takes a
-        # fifth of a second. `run_command` sets them aside and begins to collect.
+        # The process runs only this command. Garbage collection over a million imported objects takes a fifth
+        # of a second; `run_command` freezes them and enables collection.
         gc.disable()
     args = list(sys.argv[1:] if args is None else args)
     try:
@@ -43,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print("sru: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Python would complain once more when it flushes at the end.
+        # Otherwise Python would report the error again when it flushes at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())
@@ -81,7 +81,7 @@ def run_command(
         The exit status: 1 after an error that the user can act on, 2 when the command line is wrong.
 
     Raises:
-        BrokenPipeError: Nobody reads the output any more.
+        BrokenPipeError: The reader of the output has gone away.
     """
     name = args[0] if args else None
     if name in ("-h", "--help"):
@@ -100,7 +100,7 @@ def run_command(
         print(page)
         return 0
     if commands[name].target.startswith("sru_apps.") and not commands[name].is_task:
-        # Before the command is imported, which takes seconds.
+        # Checked before importing the command, which takes seconds.
         from sru_apps.train.help import check_names
 
         check_names(prog, commands[name], task, rest)
@@ -117,7 +117,7 @@ def run_command(
     except BrokenPipeError:
         raise
     except (UserError, DataError, OSError) as error:
-        most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
+        most = 400 if isinstance(error, OSError) else 2000  # the system's message repeats the path
         print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
         return getattr(error, "status", 1)
 
@@ -128,7 +128,7 @@ def help_page(prog: str, command: Command, task: Task | None, every: bool) -> st
         return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
     if command.is_task:
         return None
-    # Here, since it is needed for help alone.
+    # Imported here because only help needs it.
     from sru_apps.train.help import own
 
     return own(prog, command.target, task)

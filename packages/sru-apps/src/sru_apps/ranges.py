@@ -1,4 +1,4 @@
-"""Bounds declared beside the options they hold for, and checked in one place."""
+"""Bounds declared with the options they apply to, and checked in one place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _LARGEST = 2**31 - 1
-"""More is no size of anything, and too much for some of the arithmetic that follows."""
+"""Larger values are not plausible sizes, and too large for some of the arithmetic that follows."""
 
 
 def ranged(
@@ -24,7 +24,7 @@ def ranged(
     """Declare a field of a dataclass with a default and bounds, for `check_ranges`.
 
     Args:
-        default: The default; None is always allowed where it is the default.
+        default: The default; if it is None, None is always allowed.
         at_least: The smallest value.
         above: An exclusive lower bound.
         at_most: The largest value.
@@ -69,7 +69,7 @@ def _check(name: str, value: Any, bounds: dict[str, float]) -> None:
     numbers = value if isinstance(value, (tuple, list)) else [value]
     if any(isinstance(number, int) and number > _LARGEST for number in numbers):
         raise ValueError(f"{name} must be at most {_LARGEST:,}, got {value}")
-    # Each comparison is one that NaN fails.
+    # NaN fails each of these comparisons.
     holds = {
         "at least": lambda number, bound: number >= bound,
         "above": lambda number, bound: number > bound,

@@ -1,4 +1,4 @@
-"""Seeds that follow from a place, so that nothing need be remembered."""
+"""Seeds computed from a position, so that no generator state need be saved."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import hashlib
 
 
 def place_seed(*place: int) -> int:
-    """Mix numbers into a seed: 63 bits that share nothing with those of a neighbouring place."""
+    """Hash the numbers of a position into a seed of 63 bits, unrelated to those of neighbouring positions."""
     digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -1,4 +1,4 @@
-"""The record that is a task, and that of a command; importing this imports nothing slow."""
+"""The records of a task and of a command; importing this module imports nothing slow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Command(NamedTuple):
     """`"module:function"`; the function takes the remaining arguments and returns an exit status. Or
     `"module:TASK"`, a task with commands of its own."""
     page: str = ""
-    """The same of what writes its help without waiting for torch: called with what the user has typed, the
-    task, and whether to describe every option; by default, what the command passes to `parse_options`."""
+    """`"module:function"` that returns its help without importing torch, given what the user has typed, the
+    task, and whether to describe every option. By default, the help describes its `parse_options` call."""
     recipes: Sequence[str] | None = None
-    """The recipes that it accepts; default: all of the task."""
+    """The recipes that it accepts; default: all recipes of the task."""
 
     @property
     def is_task(self) -> bool:
@@ -36,7 +36,7 @@ class Command(NamedTuple):
 
 
 def load(target: str) -> Any:
-    """Import what `"module:name"` names."""
+    """Import the object that `"module:name"` names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -64,11 +64,11 @@ DATA_DIR = (
     str,
     "Folder with the data; default: as in training, else $SRU_DATA.",
 )
-"""The option of `validate` and `test` that says where published data are."""
+"""The option of `validate` and `test` for the folder of published data."""
 
 
 def moved_files(names: Iterable[str]) -> tuple[tuple[str, str, Any, str], ...]:
-    """Return the options of `validate` and `test` that say where a user's own files are now.
+    """Return the options of `validate` and `test` for the current location of a user's own files.
 
     Args:
         names: The options of the data that name them, such as `train_file`.
@@ -86,13 +86,13 @@ def moved_files(names: Iterable[str]) -> tuple[tuple[str, str, Any, str], ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """All that the trainer and the `sru` command know of a task.
+    """Everything that the trainer and the `sru` command need to know about a task.
 
-    The names of classes are `"module:class"`, so that help never waits for torch.
+    The names of classes are `"module:class"`, so that help never imports torch.
     """
 
     name: str
-    """The task as `sru` calls it; exports and checkpoints carry it."""
+    """The name of the task in `sru`, in exports and in checkpoints."""
     description: str
     """What `sru TASK --help` shows above the commands."""
     data: str
@@ -100,19 +100,19 @@ class Task:
     module: str
     """A `TaskModule`: the fields of its `config_class` that have a default are the options `--model.*`."""
     figures: Sequence[str]
-    """Validation figures to record, as far as the module logs them. The first decides which epoch is best."""
+    """Validation figures to record, if the module logs them. The first determines the best epoch."""
     mode: Literal["max", "min"]
     """Whether the highest or the lowest value of that figure is best."""
     usage: Sequence[str]
     """The most common forms of `fit`: what `sru TASK fit --help` shows after the name of the command."""
     examples: Sequence[str]
-    """The same with values that work."""
+    """The same, with example values."""
     common: Sequence[str]
-    """Options, such as `data.data_dir`, that this help shows besides those that are common in every task."""
+    """Options, such as `data.data_dir`, that this help shows besides those common to every task."""
     predictor: str = ""
-    """A `Trained`: what loads and uses its trained models, and imports no trainer."""
+    """A `Trained`, which loads and runs trained models without importing the trainer."""
     missing: str = ""
-    """What to say when a required option of the data is missing."""
+    """The error message if a required option of the data is missing."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of options that differ from those of the classes."""
     movable: frozenset[str] = frozenset({"data_dir"})
@@ -121,18 +121,18 @@ class Task:
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
     report: str | None = None
     """A function `(module, data, folder, *, part, device, **options)` that measures more than the figures,
-    writes files to a folder and returns a `Report`; after the test of a fit, and for `--out` of `validate`
-    and `test`."""
+    writes files to a folder and returns a `Report`. It is called after the test of a fit, and for `--out` of
+    `validate` and `test`."""
     report_options: tuple[tuple[str, Any, Any, str], ...] = ()
-    """Options of `fit` for it, as (option, type, default, help)."""
+    """Options of `fit` for the report, as (option, type, default, help)."""
     generic: tuple[str, ...] = ("fit", "validate", "test", "table")
-    """The commands of `GENERIC` that it has."""
+    """The commands of `GENERIC` that the task has."""
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Its own commands."""
 
     @property
     def recipes(self) -> Path:
-        """The folder of packaged settings, beside the task's module."""
+        """The folder of packaged settings, next to the task's module."""
         return Path(str(files(self.data.partition(":")[0].rpartition(".")[0]))) / "recipes"
 
     def table(self) -> dict[str, Command]:

@@ -1,4 +1,4 @@
-"""Text in UTF-8, whatever the locale: lines of a file or of standard input, and standard output."""
+"""Text in UTF-8, regardless of the locale: lines of a file or of standard input, and standard output."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sru_data.reading import UNPRINTABLE, without_mark
 
 
 def use_utf8() -> None:
-    """Print UTF-8, whatever the locale."""
+    """Print UTF-8, regardless of the locale."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
 
 
 def on_one_line(text: str) -> str:
-    """Put spaces in place of what would end a line or a column."""
+    """Replace characters that would end a line or a column with spaces."""
     return UNPRINTABLE.sub(" ", text)
 
 
 MAX_LINE = 1 << 20
-"""The most bytes of a line or of a prompt; a longer one is refused before it fills the memory."""
+"""The maximum number of bytes of a line or a prompt; longer ones are refused before they fill memory."""
 _CHUNK = 1 << 16
 
 
@@ -34,11 +34,11 @@ def decode(content: bytes, name: str, limit: int = MAX_LINE) -> str:
 
     Args:
         content: The text.
-        name: Where it comes from.
-        limit: The most bytes.
+        name: Its source, for messages.
+        limit: The maximum number of bytes.
 
     Raises:
-        UserError: It is longer, or not UTF-8.
+        UserError: It is too long, or not UTF-8.
     """
     if len(content) > limit:
         raise UserError(f"{name} is longer than {limit:,} bytes; shorten it")
@@ -61,14 +61,14 @@ def read_text(file: str | None) -> str:
 
 @contextmanager
 def input_lines(file: str | None = None, *, limit: int = MAX_LINE) -> Iterator[Iterator[list[str]]]:
-    """Open a file, or standard input, to read its lines as they come.
+    """Open a file, or standard input, to read its lines as they arrive.
 
     Args:
         file: The file.
-        limit: The most bytes of a line.
+        limit: The maximum number of bytes of a line.
 
     Yields:
-        An iterator over lines without their ends; those that came together are in one list.
+        An iterator over lines without their ends; lines that arrive together are in one list.
 
     Raises:
         UserError: The file cannot be read, or, later, a line is not UTF-8 or too long.

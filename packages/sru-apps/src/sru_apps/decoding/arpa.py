@@ -12,7 +12,7 @@ from sru_data import DataError
 from sru_data.tables.lines import text_lines
 
 Context = tuple[int, ...]
-"""The numbers of the words before the next one, as many as the model looks back."""
+"""The numbers of the preceding words, as many as the model looks back."""
 
 _ZERO = -99.0
 """How the format writes log10 0."""
@@ -27,8 +27,8 @@ class NGramModel:
         log10 p(w | h) = log10 p(h·w)             where the model lists the n-gram h·w
                          b(h) + log10 p(w | h′)   elsewhere; h′ is h without its first word
 
-    The back-off weight b(h) is 0 where the model lists none. A word outside the vocabulary is read as `<unk>`
-    or `<UNK>`; without such a word in the model its log10 p is -99.
+    The back-off weight b(h) is 0 if the model lists none. A word outside the vocabulary is read as `<unk>`
+    or `<UNK>`; if the model has neither, its log10 p is -99.
 
     Args:
         words: The vocabulary, each word with its number.
@@ -110,7 +110,7 @@ class NGramModel:
         return word in self._words
 
     def begins(self, letters: str) -> bool:
-        """Whether a word of the vocabulary begins like this."""
+        """Whether any word of the vocabulary begins with these letters."""
         place = bisect_left(self._sorted, letters)
         return place < len(self._sorted) and self._sorted[place].startswith(letters)
 

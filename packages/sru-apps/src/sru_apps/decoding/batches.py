@@ -10,7 +10,7 @@ def side_by_side(sequences: Iterable[Sequence[int]], most: int) -> Iterator[list
 
     Args:
         sequences: The sequences.
-        most: Maximum number of symbols per group, including padding; a longer sequence is alone in its group.
+        most: Maximum number of symbols per group, including padding; a longer sequence forms its own group.
 
     Yields:
         At least one sequence.

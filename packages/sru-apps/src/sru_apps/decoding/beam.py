@@ -57,14 +57,14 @@ class Beam:
 
 
 def check_exponent(length_penalty: str, alpha: float | None) -> None:
-    """Raise if an exponent is given for no length penalty, where it would count for nothing.
+    """Raise if an exponent is given without a length penalty, where it has no effect.
 
     Args:
         length_penalty: As in `Beam`.
-        alpha: α; None where it was not given.
+        alpha: α; None if not given.
 
     Raises:
-        ValueError: The penalty has none.
+        ValueError: An exponent is given with the penalty `none`.
     """
     if length_penalty == "none" and alpha is not None:
         raise ValueError(
@@ -103,8 +103,8 @@ def beam_search(
         keep_attention: Whether to return the attention of the hypotheses.
 
     Returns:
-        For each sentence its hypotheses, at least one, the best first: `n_best`, or fewer if there are no
-        more. If the model gives no finite score, an empty hypothesis whose score is NaN.
+        The hypotheses of each sentence, at least one, best first: `n_best`, or fewer if there are no more. If
+        no score is finite, a single empty hypothesis whose score is NaN.
 
     Raises:
         ValueError: The model is in training mode.
@@ -133,7 +133,7 @@ def beam_search(
         best, parents, symbols = _best(scores.add_(totals.unsqueeze(-1)), 2 * size)
         is_end = symbols == eos_id
         done = ended.add(sentences, step, best[:, :size], parents[:, :size], is_end[:, :size], cut)
-        # A stable sort: the first that are not ends, in order.
+        # A stable sort: continuations that are not ends come first, in order.
         order = is_end.to(torch.uint8).argsort(dim=1, stable=True)[:, :size]
         totals = best.masked_fill(is_end, -torch.inf).gather(1, order)
         parents, symbols = parents.gather(1, order), symbols.gather(1, order)
@@ -156,7 +156,7 @@ def _best(totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     flat = totals.flatten(1)
     blocks = flat.shape[1] // _BLOCK
     if blocks > count:
-        # The best are in the blocks with the largest maxima, which takes half the time to find.
+        # The best are in the blocks with the largest maxima; searching only those takes half the time.
         whole = flat[:, : blocks * _BLOCK].view(len(flat), blocks, _BLOCK)
         chosen = whole.amax(-1).topk(count).indices
         offsets = torch.arange(_BLOCK, device=flat.device)
@@ -209,7 +209,7 @@ class _Ended:
         return (self._count[sentences] >= self._beam.size) | (self._limits[sentences] == step)
 
     def is_settled(self, sentences: Tensor, best: Tensor) -> Tensor:
-        """Return for which sentences no open hypothesis can be among the best, given the best open ones."""
+        """Return for which sentences no open hypothesis can be among the best, given the best open one."""
         return self._scores[sentences, -1] >= best / self._largest[sentences]
 
     def collect(self, history: History) -> list[list[Hypothesis]]:

@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     text: str
     """The new text; it may be empty."""
     finish: Literal["stop", "length"] | None = None
-    """Why the text ends: a stop string, or enough symbols; None while it continues."""
+    """Why the text ended: a stop string, or the maximum length; None while it continues."""
 
 
 def complete(
@@ -44,14 +44,14 @@ def complete(
     Args:
         network: The trained model.
         tokenizer: Its tokenizer.
-        prompts: What `encode_prompt` returned for each.
+        prompts: The result of `encode_prompt` for each text.
         sampling: How symbols are chosen; padding is never chosen.
         seeds: One per text.
         max_tokens: Symbols to add to each.
         stop: A text ends before the first of these strings.
 
     Yields:
-        Pieces of the texts as they become final; the last piece of each text says why it ends.
+        Pieces of the texts as they become final; the last piece of each text indicates why it ended.
     """
     if max_tokens == 0:
         yield from (Piece(index, "", "length") for index in range(len(prompts)))
@@ -84,7 +84,7 @@ def complete(
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """Return the symbols of a prompt; an empty one is a line end.
+    """Return the symbols of a prompt; an empty prompt becomes a line end.
 
     Args:
         tokenizer: The tokenizer.

@@ -17,7 +17,7 @@ Network = Any
 
 
 class Continuation(Iterator[list[int]]):
-    """Texts continued symbol by symbol, side by side, for as long as the caller asks.
+    """Texts continued symbol by symbol, as a batch, for as long as the caller iterates.
 
     No text depends on the others in the batch, whatever their lengths: they are read without padding, and
     each has its own seed.
@@ -30,7 +30,7 @@ class Continuation(Iterator[list[int]]):
         state: State from an earlier text, if any.
 
     Attributes:
-        state: State after all symbols but those of the last call of `next`.
+        state: State after all symbols except those returned by the last call of `next`.
 
     Raises:
         ValueError: A prompt is empty, or the model is in training mode.
@@ -63,7 +63,7 @@ class Continuation(Iterator[list[int]]):
 
     @torch.inference_mode()
     def __next__(self) -> list[int]:
-        """Return the next symbol of each text; there is no end."""
+        """Return the next symbol of each text; the iterator never ends."""
         if len(self._symbols):
             self._logits, self.state = self.network.step(self._symbols, self.state)
         self._symbols = self._sampler.choose(self._logits)
@@ -74,7 +74,7 @@ class Continuation(Iterator[list[int]]):
         """Keep only some of the texts.
 
         Args:
-            index: Which, at least one, in their present order.
+            index: The indices of the texts to keep, at least one, in their present order.
         """
         chosen = torch.tensor(index, device=self._symbols.device)
         self.state = select_streams(self.state, chosen)
@@ -93,7 +93,7 @@ def generate(
     seed: int = 0,
     state: State | None = None,
 ) -> Iterator[int]:
-    """Continue a text, symbol by symbol, for as long as the caller reads.
+    """Continue a text, symbol by symbol, for as long as the caller iterates.
 
     Args:
         model: The model, in evaluation mode.
@@ -122,7 +122,7 @@ def generate(
 def read_prompts(
     network: Network, prompts: Sequence[Sequence[int]], state: State | None = None
 ) -> tuple[Tensor, State]:
-    """Read texts of any lengths, those of equal lengths side by side, without padding.
+    """Read texts of any lengths without padding, batching those of equal length.
 
     Args:
         network: The model, in evaluation mode.

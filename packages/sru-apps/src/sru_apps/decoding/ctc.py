@@ -44,7 +44,7 @@ class Greedy:
         return found
 
     def finish(self) -> list[int]:
-        """Return nothing more."""
+        """Return no tokens; all are already final."""
         return []
 
 
@@ -63,17 +63,17 @@ class WordState(NamedTuple):
     """The words of a hypothesis so far."""
 
     context: Context
-    """The last ones, as the language model needs them."""
+    """The last words, as many as the language model needs."""
     begun: str
     """The letters of the incomplete word."""
     added: float
     """The score of the complete words."""
     ahead: float
-    """The score of that word, once no word of the vocabulary begins like it; 0 before that."""
+    """The score of the incomplete word, once no word of the vocabulary begins with it; 0 before that."""
 
     @property
     def score(self) -> float:
-        """The score of all of them, as far as it is known."""
+        """The score of all words, as far as it is known."""
         return self.added + self.ahead
 
 
@@ -117,7 +117,7 @@ class WordScorer:
             return self._complete(state)
         if not text or self._model.begins(state.begun):
             return state
-        # However it continues, it is unknown: a beam should not fill up with such words.
+        # However it continues, the word is unknown. Score it now, so that such words do not fill the beam.
         return state._replace(ahead=self._complete(state).added - state.added)
 
     def total(self, state: WordState) -> float:
@@ -140,16 +140,16 @@ class Hypothesis(NamedTuple):
     log_prob: float
     """ln of the probability of all its paths that the beam has kept."""
     score: float
-    """The same, plus the score of its words."""
+    """`log_prob` plus the score of its words."""
 
 
 class _Beam(NamedTuple):
-    """A prefix of the tokens, all its paths together."""
+    """A prefix of the tokens, with all its paths merged."""
 
     blank: float
-    """ln of the probability of those that end with a blank."""
+    """ln of the probability of the paths that end with a blank."""
     token: float
-    """That of those that end with its last token."""
+    """ln of the probability of the paths that end with the last token."""
     words: WordState | None
 
     @property
@@ -169,8 +169,8 @@ class PrefixBeam:
     Args:
         beam: The maximum number of prefixes to keep after each output.
         scorer: Scores the words, if there is a language model.
-        margin: A token is not tried where its log-probability, and a prefix is not kept where its score, is
-            this far below that of the best.
+        margin: A token is skipped if its log-probability, and a prefix is dropped if its score, is more than
+            this below the best.
 
     Source: Graves, "Supervised Sequence Labelling with Recurrent Neural Networks" (2012), section 7.5; with a
     language model of words, Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using
@@ -185,7 +185,7 @@ class PrefixBeam:
         self._beams: dict[tuple[int, ...], _Beam] = {(): _Beam(0.0, -math.inf, words)}
 
     def feed(self, log_probs: Tensor) -> list[int]:
-        """Take the next outputs, (T, V), and return the tokens with which every hypothesis continues."""
+        """Take the next outputs, (T, V), and return the next tokens that all hypotheses share."""
         for output in log_probs.tolist():
             self._step(output)
         first, last = min(self._beams), max(self._beams)

@@ -26,7 +26,8 @@ def draw_hypotheses(
 ) -> list[list[Hypothesis]]:
     """Draw hypotheses for each of B sentences.
 
-    Each has its own seed, SEED, SEED + 1, ... for the samples of a sentence, and none depends on the others.
+    Each sample has its own seed: SEED, SEED + 1, ... for the samples of a sentence. None depends on the
+    others.
 
     Args:
         network: The decoder, in evaluation mode.
@@ -39,8 +40,8 @@ def draw_hypotheses(
         keep_attention: Whether to return the attention of the hypotheses.
 
     Returns:
-        For each sentence its hypotheses, in the order of their seeds. Their scores are log-probabilities, of
-        the model without `sampling` and constraints.
+        The hypotheses of each sentence, in the order of their seeds. Their scores are the log-probabilities
+        of the model itself, without `sampling` and constraints.
 
     Raises:
         ValueError: The model is in training mode.

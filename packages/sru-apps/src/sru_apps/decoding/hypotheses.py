@@ -20,10 +20,10 @@ class StepModel(Protocol):
     training: bool
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the weights, at least one, whose device is used."""
+        """Return the parameters, at least one; their device is used."""
 
     def step(self, ids: Tensor, state: State, memory: Any) -> tuple[Tensor, Tensor | None, State]:
-        """Read a symbol of N = B·K hypotheses, K of each sentence, one sentence after the other.
+        """Read one symbol of each of N = B·K hypotheses, K per sentence, grouped by sentence.
 
         Args:
             ids: (N,) int64.
@@ -82,9 +82,9 @@ class Constraints:
         prefixes = [()] * len(max_lengths) if prefixes is None else prefixes
         for most, prefix in zip(max_lengths, prefixes, strict=True):
             if most < max(min_length, 0):
-                raise ValueError(f"max_length must be at least {max(min_length, 0)}, the least, got {most}")
+                raise ValueError(f"max_length must be at least min_length = {max(min_length, 0)}, got {most}")
             if most < len(prefix):
-                raise ValueError(f"max_length must be at least {len(prefix)}, the prefix, got {most}")
+                raise ValueError(f"max_length must be at least {len(prefix)}, the length of the prefix, got {most}")
         self.bos_id, self.eos_id, self.min_length = bos_id, eos_id, min_length
         self.max_lengths = torch.tensor(max_lengths, dtype=torch.int64)
         self._forbidden = torch.tensor([bos_id, *forbidden], dtype=torch.int64)
@@ -108,7 +108,7 @@ class Constraints:
 
         Args:
             scores: (A, K, V), of the K hypotheses of A sentences.
-            step: The symbols of each so far.
+            step: The number of symbols of each so far.
             sentences: (A,) int64, which sentences these are.
 
         Returns:
@@ -150,7 +150,7 @@ class History:
         """Add a step of some of the sentences.
 
         Args:
-            sentences: (A,) int64, which.
+            sentences: (A,) int64, their indices.
             parents: (A, K) int64, the hypotheses of the sentence that are continued.
             symbols: (A, K) int64, the symbols they are continued with.
             attention: (A, K', S), of the hypotheses before they are continued; None if it is not kept.
@@ -166,8 +166,8 @@ class History:
         """Follow hypotheses back from their ends.
 
         Args:
-            ends: (B, n) int64, the symbols of each.
-            slots: (B, n) int64, its place among those of its sentence before it ended.
+            ends: (B, n) int64, the number of symbols of each.
+            slots: (B, n) int64, the slot of each within its sentence before it ended.
 
         Returns:
             symbols: (B, n, T) int64, with arbitrary numbers after the end.
@@ -196,7 +196,7 @@ def collect(
 ) -> list[list[Hypothesis]]:
     """Return finished hypotheses, those of each sentence in order.
 
-    A sentence without any, because the model gives no finite score, gets an empty one whose score is NaN.
+    A sentence without any, because no score is finite, gets an empty one whose score is NaN.
 
     Args:
         history: The steps.

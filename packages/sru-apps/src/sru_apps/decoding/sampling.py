@@ -83,7 +83,7 @@ class Sampler:
         """Keep only some of the texts.
 
         Args:
-            index: Which, in their present order.
+            index: The indices of the texts to keep, in their present order.
         """
         self._numbers = [self._numbers[i] for i in index]
         if self._seen is not None:
@@ -125,13 +125,13 @@ class Sampler:
             bound = ((below - probabilities) < top_p).sum(1, keepdim=True) - 1
             mass = below.gather(1, bound)
         drawn = torch.tensor([[next(numbers)] for numbers in self._numbers], dtype=torch.float64)
-        # Rounding could make the product the whole probability mass.
+        # Rounding could make the product equal the whole probability mass.
         place = torch.searchsorted(below, drawn.to(below.device) * mass, right=True).clamp(max=bound)
         return (place if order is None else order.gather(1, place)).squeeze(1)
 
 
 def _uniform(seed: int) -> Iterator[float]:
-    """Yield numbers from [0, 1), drawn in blocks, because a call costs more than a number."""
+    """Yield numbers from [0, 1), drawn in blocks to amortise the cost of a call."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.rand(_DRAWN_AT_ONCE, dtype=torch.float64, generator=generator).tolist()

@@ -1,4 +1,4 @@
-"""The end of a text at one of several strings."""
+"""Ending a text at the first of several stop strings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 class StopStrings:
-    """Passes text through, piece by piece, up to the first of some strings.
+    """Passes text through, piece by piece, up to the first stop string.
 
-    The first is the one that ends first. Text that may be the beginning of such a string is held back.
+    The first is the one that ends first. Text that may be the beginning of a stop string is held back.
 
     Args:
-        strings: The strings; none is empty.
+        strings: The stop strings; none is empty.
 
     Raises:
         ValueError: One is empty.
@@ -25,7 +25,7 @@ class StopStrings:
         self.found = False
 
     def feed(self, text: str) -> str:
-        """Take a piece of text and return what certainly comes before any of the strings.
+        """Take a piece of text and return the text that certainly precedes any stop string.
 
         Args:
             text: The next piece. Once a string has been found, nothing more is returned.

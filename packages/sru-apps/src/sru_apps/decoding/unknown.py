@@ -1,4 +1,4 @@
-"""One rule for everything outside a vocabulary: it is read as the unknown symbol, counted and reported."""
+"""Text outside a vocabulary: it is read as the unknown symbol, counted and reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {CharTokenizer: "characters", SubwordTokenizer: "subwords", ByteTokeniz
 class UnknownParts:
     """Counts words or characters that are not in a vocabulary, and warns about the first ten, each once.
 
-    The unknown symbol written out, as in the Penn Treebank, is not one of them.
+    The unknown symbol written out in a text, as in the Penn Treebank, does not count as unknown.
 
     Args:
         tokenizer: The tokenizer with the vocabulary.
@@ -59,7 +59,7 @@ class UnknownParts:
         return [part for text, ids in texts for part in self._count(text, ids)]
 
     def summary(self) -> str:
-        """Format how much was unknown: `12 of 345 words (3.5 %) are unknown: 'a', 'b', ...`."""
+        """Format the share of unknown symbols: `12 of 345 words (3.5 %) are unknown: 'a', 'b', ...`."""
         if not self.unknown:
             return f"all {self.tokens:,} {self._unit} are known"
         percent = 100 * self.unknown / self.tokens
@@ -72,7 +72,7 @@ class UnknownParts:
         """Whether a text has unknown words and no known ones; marks such as `!` are not words.
 
         Args:
-            ids: The symbols of the text; the one of an empty text is unknown too.
+            ids: The symbols of the text; an empty text has one, the unknown symbol.
         """
         unknown = self._tokenizer.unk_id
         known = (self._tokens[index] for index in ids if index != unknown)
@@ -105,7 +105,7 @@ class UnknownParts:
         """Yield the unknown parts of a text, and remember all parts, because most of them recur."""
         unknown = self._tokenizer.unk_id
         parts = text if self._by_characters else self._words(text)
-        # A word tokenizer has an id for each of its pieces, which may differ from that of the piece alone.
+        # In a text, a word tokenizer may encode a piece differently from the piece alone.
         ids = self._tokenizer.encode(text) if isinstance(self._tokenizer, WordTokenizer) else []
         for place, part in enumerate(parts):
             if part not in self._seen:

@@ -1,4 +1,4 @@
-"""Answers that a user should not rely on: the first are named, the others counted."""
+"""Answers that a user should not rely on: the first ten are named, the others counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _NAMED = 10
 
 
 class Doubts:
-    """Warns of the first ten inputs whose answer is doubtful, and counts the others.
+    """Warns about the first ten inputs whose answer is doubtful, and counts the others.
 
     Args:
         what: What the inputs are, such as `"sentences"`.
@@ -22,10 +22,10 @@ class Doubts:
         self.rows = self._count = 0
 
     def see(self, note: str | None, place: str) -> None:
-        """Look at the answer to one more input.
+        """Record the answer to one more input.
 
         Args:
-            note: What makes it doubtful, if anything does.
+            note: Why the answer is doubtful; None if it is not.
             place: Where the input is, such as `"mail.csv:6"`.
         """
         self.rows += 1
@@ -36,6 +36,6 @@ class Doubts:
             warnings.warn(f"{place}: {note}", stacklevel=2)
 
     def end(self) -> None:
-        """Say how many were not named."""
+        """Warn about how many were not named."""
         if self._count > _NAMED:
             warnings.warn(f"there are {self._count - _NAMED:,} more such {self._what}", stacklevel=2)

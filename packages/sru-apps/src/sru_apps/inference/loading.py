@@ -20,7 +20,7 @@ from sru_apps.train.strict_json import read_json
 from sru_apps.train.weights import build_with, read_checkpoint
 
 _NETWORK = "network."
-"""What a checkpoint puts before the names of the weights."""
+"""The prefix of the weight names in a checkpoint."""
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
@@ -36,7 +36,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
         `TrainedChatModel` of `sru chat`.
 
     Raises:
-        UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.
+        UserError: The model is missing or damaged, its weights are not finite, or the device does not exist.
         DataError: The tokenizer is damaged.
     """
     path = _find(Path(path))
@@ -59,16 +59,16 @@ def load_trained(task: Task, path: Path, model: Mapping[str, Any] | None = None)
     """Read a trained model of a task.
 
     Args:
-        task: The task it must be of.
+        task: The task that the model must be for.
         path: A run folder, the `model` folder in it, or a checkpoint.
-        model: Options of the model to change, which must leave the weights as they are.
+        model: Options of the model to override; they must not change the weights.
 
     Returns:
         An instance of the task's `predictor`, on the CPU.
 
     Raises:
-        UserError: There is no model, it is damaged or of another task, it and the tokenizer differ in the
-            number of symbols, its weights are not finite, or the model refuses an option.
+        UserError: The model is missing, damaged or for another task, its vocabulary size differs from the
+            tokenizer's, its weights are not finite, or it refuses an option.
         DataError: The tokenizer is damaged.
     """
     path = _find(path)
@@ -78,7 +78,7 @@ def load_trained(task: Task, path: Path, model: Mapping[str, Any] | None = None)
 def _load(
     task: Task, path: Path, checkpoint: Mapping[str, Any] | None, changes: Mapping[str, Any]
 ) -> Trained:
-    """Build what a checkpoint holds, or else the export in a folder."""
+    """Build the model of a checkpoint or, without one, of the export in a folder."""
     kind: type[Trained] = load_target(task.predictor)
     if checkpoint is not None:
         check_task(checkpoint.get("task"), task.name, path)
@@ -107,10 +107,10 @@ def _load(
 
 
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:
-    """Return a configuration with other values of some options.
+    """Return a configuration with some options changed.
 
     Raises:
-        UserError: It refuses a value.
+        UserError: The configuration refuses a value.
     """
     with building():
         return replace(config, **changes)

@@ -27,7 +27,7 @@ class Trained:
     config_class: ClassVar[Any]
     """The dataclass that the network is built from."""
     network_class: ClassVar[Any]
-    """The network."""
+    """Builds the network from a configuration."""
     read_tokenizer: ClassVar[Any] = staticmethod(load_tokenizer)
     """Reads the file that the tokenizer was saved to."""
 
@@ -37,7 +37,7 @@ class Trained:
 
     @classmethod
     def wrap(cls, tokenizer: Tokenizer) -> Any:
-        """Return the tokenizer that the task uses, given that of the text."""
+        """Return the tokenizer that the task uses, given the tokenizer of the text."""
         return tokenizer
 
     @classmethod
@@ -50,7 +50,7 @@ class Trained:
         """Refuse entries that do not fit the configuration.
 
         Raises:
-            ValueError: They do not.
+            ValueError: An entry does not fit.
         """
 
     @property

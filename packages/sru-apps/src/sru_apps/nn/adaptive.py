@@ -22,7 +22,7 @@ def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
         vocab_size: V.
 
     Raises:
-        ValueError: The vocabulary is too small to be cut.
+        ValueError: The vocabulary is too small to be divided.
     """
     cutoffs = (3 * vocab_size // 40, 9 * vocab_size // 40)
     if not 0 < cutoffs[0] < cutoffs[1]:
@@ -63,11 +63,11 @@ class AdaptiveEmbedding(nn.Module):
     Args:
         vocab_size: V.
         embedding_size: E.
-        cutoffs: The first id of each cluster but the first, rising.
+        cutoffs: The first id of each cluster but the first, in increasing order.
         shrink: The factor by which each cluster is narrower than the one before.
 
     Raises:
-        ValueError: The cutoffs do not rise within the vocabulary, or the last cluster has no features.
+        ValueError: The cutoffs do not increase within the vocabulary, or the last cluster has no features.
 
     Source: Baevski and Auli, "Adaptive Input Representations for Neural Language Modeling", ICLR 2019,
     section 3; the embeddings are drawn from N(0, 1/width) as there.
@@ -90,16 +90,16 @@ class AdaptiveEmbedding(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Look symbols up.
+        """Embed symbols.
 
         Args:
             ids: int64 of any shape.
 
         Returns:
-            The shape of `ids`, and E.
+            (*ids.shape, E).
         """
         flat = ids.reshape(-1)
-        # All ids go through the first cluster, which has most of them; the others then replace their rows.
+        # All ids go through the first cluster, which has most of them; the rows of the others are replaced.
         x: Tensor = self.embeddings[0](flat.clamp(max=self.bounds[0][1] - 1))
         for (low, high), embedding, projection in zip(
             self.bounds[1:], list(self.embeddings)[1:], self.projections, strict=True
@@ -111,7 +111,7 @@ class AdaptiveEmbedding(nn.Module):
                 x = torch.where(inside[:, None], found, x.to(found.dtype))
                 continue
             (rows,) = torch.where(inside)
-            # Even without symbols, so that every parameter has a gradient on every process.
+            # Run even without symbols, so that every parameter has a gradient on every process.
             found = projection(embedding(flat[rows] - low))
             x = x.to(found.dtype).index_copy(0, rows, found)
         return x.view(*ids.shape, self.embedding_size)
@@ -123,15 +123,15 @@ class AdaptiveSoftmax(nn.Module):
         log p(y) = log softmax(W_0 x)[y]                                        for a frequent y
         log p(y) = log softmax(W_0 x)[k] + log softmax(W_k P_k x)[y − low_k]    for y of cluster k
 
-    Ids must be in order of decreasing frequency. It is `nn.AdaptiveLogSoftmaxWithLoss` with
-    ignored targets, losses computed in slices, and weights that an `AdaptiveEmbedding` can share.
+    Ids must be in order of decreasing frequency. This is `nn.AdaptiveLogSoftmaxWithLoss` with ignored
+    targets, losses computed in slices, and weights that can be shared with an `AdaptiveEmbedding`.
 
     Args:
         features: E, of the input.
         vocab_size: V.
         cutoffs: As for `AdaptiveEmbedding`.
         shrink: As for `AdaptiveEmbedding`.
-        tied: An embedding of the same sizes whose clusters' weights become those of the clusters here.
+        tied: An embedding of the same sizes, whose cluster weights are shared.
 
     Raises:
         ValueError: As for `AdaptiveEmbedding`.
@@ -201,7 +201,7 @@ class AdaptiveSoftmax(nn.Module):
         for (low, _), rows, projection, weight in zip(
             self.bounds[1:], found, self.projections, list(self.weights)[1:], strict=True
         ):
-            # Even without targets, so that every parameter has a gradient on every process.
+            # Run even without targets, so that every parameter has a gradient on every process.
             within = linear_cross_entropy(projection(x[rows]), weight, None, targets[rows] - low)
             nll = nll.index_add(0, rows, within)
         return nll

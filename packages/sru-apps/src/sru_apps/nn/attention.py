@@ -31,7 +31,7 @@ class AlignedAttention(nn.Module):
         Args:
             x: (T, B, E).
             y: (J, B, E).
-            y_mask: (J, B) bool, True at padding; None without any.
+            y_mask: (J, B) bool, True at padding; None without padding.
 
         Returns:
             (T, B, E).
@@ -46,12 +46,12 @@ class AlignedAttention(nn.Module):
 class BilinearAttention(nn.Module):
     """Scores of the positions of a sequence, given a vector: s_t = x_t · (m ⊙ (W y + b)).
 
-    Variational dropout of the sequence, which keeps the same features at all positions, can be passed as m,
-    which is equivalent and much cheaper.
+    Variational dropout keeps the same features at all positions of the sequence, so its mask can be passed
+    as m, which is equivalent and much cheaper.
 
     Args:
         x_size: O, the features of the sequence.
-        y_size: Q, those of the vector.
+        y_size: Q, the features of the vector.
 
     Source: Chen et al. (2017), section 3.2: the prediction of start and end.
     """
@@ -68,7 +68,7 @@ class BilinearAttention(nn.Module):
         Args:
             x: The features of the sequence in parts, (T, B, ·), together (T, B, O).
             y: (B, Q).
-            mask: (T, B) bool, True at padding; None without any.
+            mask: (T, B) bool, True at padding; None without padding.
             kept: m, (B, O); None for ones.
 
         Returns:
@@ -82,7 +82,7 @@ class BilinearAttention(nn.Module):
 
 
 class _Dots(torch.autograd.Function):
-    """s_bt = x_tb · y_b, by products that are fast on a CPU: those of autograd take ten times as long."""
+    """s_bt = x_tb · y_b, by products that are fast on a CPU; autograd's take ten times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:

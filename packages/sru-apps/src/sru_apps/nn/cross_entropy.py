@@ -15,7 +15,7 @@ from sru_nn.gemm import add_product_, multiply
 # Logits computed together: on a CPU, about what fits in its caches.
 _LOGITS_CPU = 2**21
 _LOGITS_ELSEWHERE = 2**26
-# With fewer positions, most of the time would go into adding to the large gradient of the weight.
+# With fewer positions, accumulating the large gradient of the weight would take most of the time.
 _LEAST_ROWS = 128
 
 
@@ -27,7 +27,7 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
     The logits are computed and consumed a slice of positions at a time. Gradients are computed in the same
     pass, assuming that all scored positions have the same weight in the loss, as in a sum or a mean; if they
     turn out not to, the pass is repeated. On a CPU, at 2048 positions of 200 and 256 features and
-    vocabularies of 10,000 and 33,000, this takes 0.75 of the time of `F.cross_entropy` on the product, and of
+    vocabularies of 10,000 and 33,000, this takes 0.75 times as long as `F.cross_entropy` on the product, or
     PyTorch's own `F.linear_cross_entropy` (2.13).
 
     Args:
@@ -58,7 +58,7 @@ def smoothed_cross_entropy(
         nll_n  = −log p_n(y),  y = targets_n                z_n = W · x_n + b
         loss_n = (1 − ε) · nll_n − (ε/V) · Σ_v log p_n(v) = nll_n + ε · (z_n,y − mean_v z_n,v)
 
-    The second form needs no more logits than those of the targets.
+    The second form needs no logits except those of the targets.
 
     Args:
         x: (N, E) floating-point.
@@ -69,7 +69,7 @@ def smoothed_cross_entropy(
 
     Returns:
         nll: (N,) float32, or float64 for float64 input.
-        loss: The same, and `nll` itself without smoothing.
+        loss: (N,), in the same dtype; `nll` itself without smoothing.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7; the
     loss is that of `F.cross_entropy` with `label_smoothing`.

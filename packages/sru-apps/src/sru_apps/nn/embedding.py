@@ -10,8 +10,7 @@ from torch.nn import functional as F
 class WordVectors(nn.Embedding):
     """An embedding whose last rows are fixed: no gradient, and no work for the optimizer.
 
-    Row 0 is padding. The rows that are trained come first, in `weight`; `fixed`, if there are any such rows,
-    holds the rest.
+    Row 0 is padding. The trained rows come first, in `weight`; the fixed rows, if any, are in `fixed`.
 
     Args:
         num_rows: V, all rows.
@@ -45,11 +44,11 @@ class WordVectors(nn.Embedding):
         if self.fixed is None:
             return super().forward(ids)
         is_trained = ids < self.num_embeddings
-        # On other devices this would wait for everything that is queued.
+        # On other devices this would wait for all queued work.
         if ids.is_cpu and not torch.compiler.is_compiling() and bool(is_trained.all()):
             return super().forward(ids)
         fixed = F.embedding((ids - self.num_embeddings).clamp(min=0), self.fixed)
-        # Padding, which gets no gradient, replaces the others.
+        # Fixed rows are replaced by padding here, which gets no gradient.
         trained = super().forward(ids.masked_fill(~is_trained, 0))
         return torch.where(is_trained.unsqueeze(-1), trained, fixed)
 

@@ -59,8 +59,8 @@ def pool(h: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         h: (T, B, O) outputs, zero at padding.
-        mask: (T, B) bool, True where there is padding; at least one position of each sequence is real. None
-            where there is no padding.
+        mask: (T, B) bool, True at padding; at least one position of each sequence is real. None without
+            padding.
 
     Returns:
         (B, 2·O), the maxima and then the means.
@@ -80,7 +80,7 @@ def last(h: Tensor, mask: Tensor | None = None, *, bidirectional: bool = False) 
 
     Args:
         h: (T, B, N·D) outputs; of two directions, the forward one comes first.
-        mask: (T, B) bool, True at padding, which must follow the real positions; None without any.
+        mask: (T, B) bool, True at padding, which must follow the real positions; None without padding.
         bidirectional: Whether the second half of the features was read backwards.
 
     Returns:
@@ -115,7 +115,7 @@ class AttentionPooling(nn.Module):
 
         Args:
             h: (T, B, O).
-            mask: (T, B) bool, True at padding; None without any.
+            mask: (T, B) bool, True at padding; None without padding.
 
         Returns:
             (B, O).

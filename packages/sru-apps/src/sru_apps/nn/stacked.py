@@ -19,15 +19,15 @@ class StackedEncoder(nn.Module):
     changes a result.
 
     Args:
-        name: The cell, as `RecurrentEncoder` knows it.
+        name: The cell, as for `RecurrentEncoder`.
         input_size: E.
         hidden_size: D, per direction.
         num_layers: L.
-        dropout: Dropout on the input of each layer. That of `sru` is inside the cell if `variational`: on the
-            input of its projection and on the state's way to the output, but not on the highway.
+        dropout: Dropout on the input of each layer. If `variational`, `sru` applies it inside the cell: to
+            the input of the projection and to the state before the output, but not to the highway.
         output_dropout: Dropout on the output.
         variational: Whether dropout draws one mask for all positions of a sequence.
-        concat_layers: Whether the output is that of all layers, or of the last one only.
+        concat_layers: Whether to concatenate the outputs of all layers, or return that of the last one.
         residual: Whether the input of each layer but the first is added to its output.
         bidirectional: Whether layers read both ways.
         options: Options that only some cells have.
@@ -38,7 +38,7 @@ class StackedEncoder(nn.Module):
     Raises:
         ValueError: `name` is unknown or lacks one of the options.
 
-    Source: Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section 3.2; of
+    Source: Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section 3.2; for
     variational dropout, Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
     Neural Networks" (2016).
     """
@@ -87,7 +87,7 @@ class StackedEncoder(nn.Module):
 
         Args:
             x: (T, B, E).
-            mask: (T, B) bool, True at padding, which must follow the real positions; None without any.
+            mask: (T, B) bool, True at padding, which must follow the real positions; None without padding.
 
         Returns:
             (T, B, O), zero at padding.

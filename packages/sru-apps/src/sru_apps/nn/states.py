@@ -12,15 +12,15 @@ from torch.nn import functional as F
 from sru_nn import SRUppState
 
 State = Tensor | tuple[Any, ...]
-"""A tensor, or nested tuples of tensors and None; the functions of this file know the batch axis."""
+"""A tensor, or nested tuples of tensors and None; the functions in this file handle the batch axis."""
 
 
 def map_state(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to every tensor of a state.
 
     Args:
-        state: What an encoder returned.
-        function: What to do with each tensor.
+        state: A state returned by an encoder.
+        function: Called with each tensor.
 
     Returns:
         A state of the same form with the results.
@@ -34,7 +34,7 @@ def detach_state(state: Any) -> Any:
     """Detach a state from its history, so that gradients end where a segment begins.
 
     Args:
-        state: What an encoder returned.
+        state: A state returned by an encoder.
 
     Returns:
         A state of the same form that shares its values.
@@ -46,7 +46,7 @@ def select_streams(state: Any, index: Tensor) -> Any:
     """Select streams of a state, in any order and any number of times.
 
     Args:
-        state: What an encoder returned for B streams.
+        state: A state returned by an encoder, for B streams.
         index: (K,) int64, the streams, from 0 to B - 1.
 
     Returns:
@@ -61,7 +61,7 @@ def select_streams(state: Any, index: Tensor) -> Any:
 
 
 def _like(state: tuple[Any, ...], parts: Sequence[Any]) -> Any:
-    """Return parts as a tuple of the same type as another one."""
+    """Return parts as a tuple of the same type as a state."""
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
@@ -84,7 +84,7 @@ def concatenate_states(states: Sequence[Any]) -> Any:
 
 
 def _concatenate_srupp(states: Sequence[SRUppState]) -> SRUppState:
-    """Pad the memory of each stream at its beginning to the longest one."""
+    """Pad the memory of each stream at its beginning to the length of the longest one."""
     counts = [next((c.keys.shape[2] for c in state.caches if c is not None), 0) for state in states]
     missing = [max(counts) - count for count in counts]
 

@@ -38,11 +38,11 @@ class ConvSubsampling(nn.Module):
 
         Args:
             x: (T, B, E).
-            mask: (T, B) bool, True at padding, which must follow the real positions; None without any.
+            mask: (T, B) bool, True at padding, which must follow the real positions; None without padding.
 
         Returns:
             y: (⌈T / s⌉, B, size).
-            mask: Its padding: a sequence of n positions has ⌈n / s⌉.
+            mask: Its padding: a sequence of n positions has ⌈n / s⌉ outputs.
         """
         for layer in self.layers:
             if mask is not None:
@@ -61,7 +61,7 @@ class ConvSubsampling(nn.Module):
         return tuple(like.new_zeros(1, batch, size) for size in self._sizes[:-1])
 
     def stream(self, x: Tensor, state: ConvState, *, last: bool = False) -> tuple[Tensor, ConvState]:
-        """Shorten the next piece of sequences; all pieces together give what `forward` gives.
+        """Shorten the next piece of sequences; the outputs of all pieces equal those of `forward`.
 
         Args:
             x: (T, B, E), T may be 0.

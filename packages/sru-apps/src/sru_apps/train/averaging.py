@@ -16,16 +16,16 @@ from sru_apps.train.weights import check_weights
 
 
 class AveragedWeights(WeightAveraging):
-    """Average the weights of all steps, later ones with more weight.
+    """Average the weights of all steps, weighting later ones more.
 
         a_0 = w_0,   a_n = d_n · a_{n−1} + (1 − d_n) · w_n,   d_n = min(decay, (n + 1)/(n + 10))
 
     Most of the weight is therefore on the last ninth of the steps, and at most on the last 1/(1 − decay) of
-    them: an average of the last checkpoints, without a copy of each. Checkpoints hold the averages as their
+    them: an average of the last checkpoints, without storing each. Checkpoints hold the averages as their
     `state_dict`, and also the weights that training continues from.
 
     Args:
-        decay: The maximum share of an average that is kept in a step, from 0 to 1.
+        decay: The maximum share of the average that is kept at each step, from 0 to 1.
 
     Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); d_n is
     that of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
@@ -35,7 +35,7 @@ class AveragedWeights(WeightAveraging):
         super().__init__(multi_avg_fn=moving_average(decay))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Copy the weights to where they will be trained."""
+        """Copy the weights to the device they are trained on."""
         self._device = trainer.strategy.root_device
         with warnings.catch_warnings():
             # Lightning warns about sharding, which `check_choices` refuses.
@@ -45,7 +45,7 @@ class AveragedWeights(WeightAveraging):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Continue with the weights and their averages.
+        """Restore the weights and their averages.
 
         Raises:
             MisfitError: One of the two is missing, or is not a set of weights.
@@ -58,7 +58,7 @@ class AveragedWeights(WeightAveraging):
 
 
 def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Return how `torch.optim.swa_utils.AveragedModel` should update its averages.
+    """Return the function by which `torch.optim.swa_utils.AveragedModel` updates its averages.
 
     Args:
         decay: As for `AveragedWeights`.

@@ -72,20 +72,20 @@ class AtomicCheckpointIO(CheckpointIO):
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint, if it is there."""
+        """Delete a checkpoint, if it exists."""
         Path(path).unlink(missing_ok=True)
 
 
 class RunCheckpoints(Checkpoint):
-    """Keep `best.ckpt` (by a monitored value, the earliest of equals) and `last.ckpt` in a folder.
+    """Keep `best.ckpt` (by a monitored value; the earliest of ties) and `last.ckpt` in a folder.
 
-    The last one is saved after every validation, between them every minute and every `every_steps` steps, and
+    `last.ckpt` is saved after every validation, in between every minute and every `every_steps` steps, and
     when the run is stopped: the first Ctrl-C (SIGINT), like a SIGTERM or a closed terminal (SIGHUP), lets the
     current step finish and saves; a second Ctrl-C stops at once. A figure that is not finite is never best.
 
     Args:
         folder: The folder of the two files.
-        monitor: The logged value to compare; of several, the first that is logged.
+        monitor: The logged value to compare; if there are several, the first that is logged.
         mode: Whether the highest ("max") or the lowest ("min") value is best.
         every_steps: Steps between saves of `last.ckpt` within an epoch; 0 for none.
         before_training: Save `last.ckpt` before the first step too.
@@ -116,7 +116,7 @@ class RunCheckpoints(Checkpoint):
         self._next_save = math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals, which Python delivers to the main thread only."""
+        """Install the signal handlers; Python delivers signals to the main thread only."""
         if self.before_training and trainer.global_step == 0:
             trainer.save_checkpoint(self.last_path)
         self._next_save = time.monotonic() + SECONDS_BETWEEN_SAVES
@@ -132,7 +132,7 @@ class RunCheckpoints(Checkpoint):
         self.interrupted = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop here if Ctrl-C came during validation: the epoch before it is saved and logged."""
+        """Stop if Ctrl-C came during validation; the previous epoch has been saved and logged."""
         if _any_rank(trainer, self.interrupted):
             self.interrupted = True
             raise KeyboardInterrupt
@@ -206,10 +206,10 @@ class RunCheckpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Refuse to continue with more processes, or fewer.
+        """Refuse to continue with another number of processes.
 
         Raises:
-            UserError: Their number differs.
+            UserError: The number differs.
         """
         processes = checkpoint.get("processes", 1)
         if processes != trainer.world_size:
@@ -228,7 +228,7 @@ class RunCheckpoints(Checkpoint):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def state_dict(self) -> dict[str, Any]:
-        """The score to beat."""
+        """Return the score to beat."""
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -239,12 +239,12 @@ class RunCheckpoints(Checkpoint):
 
 
 def _any_rank(trainer: Trainer, value: bool) -> bool:
-    """Whether it is true on any process: all must save and stop together."""
+    """Whether a value is true on any process; all processes must save and stop together."""
     return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
 
 def _diverged(trainer: Trainer) -> BaseException:
-    """The exception that ends training in this process; only one of several explains why."""
+    """Return the exception that ends training; only the one of the first process explains why."""
     if not trainer.is_global_zero:
         return SystemExit(1)
     return UserError(
@@ -254,7 +254,7 @@ def _diverged(trainer: Trainer) -> BaseException:
 
 
 class SeedEveryStep(Callback):
-    """Seed torch's generators from (seed, epoch, batch) before every training step, on each rank differently.
+    """Seed torch's generators from (seed, epoch, batch) before every training step, differently on each rank.
 
     Dropout then depends only on the step, not on what ran before, so a run continued from a checkpoint draws
     the same numbers as an uninterrupted one.
@@ -269,7 +269,7 @@ class SeedEveryStep(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed for this step."""
+        """Seed the generators for this step."""
         place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         seed = place_seed(*(place if trainer.global_rank else place[:-1]))
         if pl_module.device.type == "cpu":

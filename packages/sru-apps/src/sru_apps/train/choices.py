@@ -35,7 +35,7 @@ def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[
         options: The groups `optimizer`, `model` and `trainer`.
 
     Raises:
-        UserError: One of them is refused.
+        UserError: An option is refused.
     """
     with building(TypeError):
         average = OptimizerConfig.of(options["optimizer"]).average

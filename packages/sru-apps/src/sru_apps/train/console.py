@@ -40,7 +40,7 @@ def wants_progress_bar() -> bool:
 
 
 class EpochBar(TQDMProgressBar):
-    """One line per epoch, counted from 1, which the line printed by `History` replaces.
+    """A bar per epoch, counted from 1, which is replaced by the line that `History` prints.
 
     Args:
         history: Provides the training loss since the last validation, and the time left in training.
@@ -137,8 +137,8 @@ def preparation_bar(name: str, *, unit: str) -> Iterator[Callable[[str, int, int
     """Show the progress of a preparation: a bar per split on a terminal, a line per stage in a log file.
 
     Args:
-        name: What is prepared.
-        unit: What is counted: B for bytes, or a word.
+        name: The name of the data.
+        unit: The unit of progress: B for bytes, or a word.
 
     Yields:
         A function to report the stage, how much of it is done, and its total, if known.

@@ -20,7 +20,7 @@ _OLDEST = ("History", "RunCheckpoints")
 
 
 def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: LightningModule) -> None:
-    """Refuse a checkpoint whose parts do not have the form that Lightning, torch and our callbacks give them.
+    """Refuse a checkpoint whose parts do not have the form that Lightning, torch and our callbacks write.
 
     Args:
         checkpoint: The checkpoint.
@@ -71,7 +71,7 @@ def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: Lightnin
 
 
 def _state_of(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state that an optimizer keeps for each weight."""
+    """Return the state that an optimizer keeps for each weight."""
     weight = nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     options = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
@@ -82,7 +82,7 @@ def _state_of(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _check(found: Any, form: Any, place: str) -> None:
-    """Compare a value with one of the right form; where that has an empty list, any list is accepted."""
+    """Compare a value with a template; an empty list in the template accepts any list."""
     if isinstance(form, Tensor):
         if not is_whole(found) or found.shape != form.shape:
             raise MisfitError(f"its {place} is not a tensor of shape {tuple(form.shape)}")
@@ -107,7 +107,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[
 
     Args:
         ours: The settings of this run, in nested tables.
-        theirs: Those of the run to continue.
+        theirs: The settings of the run to continue.
     """
     for key in ours:
         mine, other = ours[key], theirs.get(key)

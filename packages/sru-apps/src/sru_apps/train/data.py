@@ -32,8 +32,8 @@ class BatchLoader(Generic[Item, Batch]):
     Args:
         items: The data set.
         sampler: Yields the indices of each batch.
-        collate: Makes a batch of items.
-        rank: The number of this process, and how many there are.
+        collate: Builds a batch from items.
+        rank: The rank of this process, and the number of processes.
     """
 
     batch_sampler = None  # Lightning asks for it before it looks at `sampler`.
@@ -50,21 +50,21 @@ class BatchLoader(Generic[Item, Batch]):
         self.rank, self.world_size = rank
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the rest of the sampler's epoch."""
+        """Yield the remaining batches of the sampler's epoch."""
         batches = iter(self.sampler)
         while group := list(islice(batches, self.world_size)):
             yield self.collate([self.items[index] for index in group[self.rank % len(group)]])
 
     def __len__(self) -> int:
-        """Batches that this process reads in a whole epoch."""
+        """Return the number of batches that this process reads in a whole epoch."""
         return -(-len(self.sampler) // self.world_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the epoch."""
+        """Return the position in the epoch."""
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a place in an epoch."""
+        """Continue from a position in an epoch."""
         self.sampler.load_state_dict(state)
 
 
@@ -74,8 +74,8 @@ class TaskData(LightningDataModule):
     `prepare_data` downloads and writes the files that all processes share, and `setup` reads them; before
     that there are no loaders, no tokenizer and no sizes. The trainer calls both before it builds the module.
 
-    `state_dict` holds the tokenizer, so that a checkpoint can be used without the data; `load_state_dict`
-    before `setup` takes it over, and after `setup` refuses another one.
+    `state_dict` holds the tokenizer, so that a checkpoint can be used without the data. Before `setup`,
+    `load_state_dict` adopts the tokenizer; after `setup`, it refuses a different one.
     """
 
     unit: str = ""
@@ -89,15 +89,15 @@ class TaskData(LightningDataModule):
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
     evaluates: bool = False
-    """Whether a trained model is only measured; set before the data is prepared."""
+    """Whether a trained model is only evaluated; set before the data is prepared."""
 
     @classmethod
     def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of the data to measure a trained model on.
+        """Return the data options to evaluate a trained model with.
 
         Args:
-            options: Those of its training.
-            changes: What the command line of `validate` or `test` gives in place of them.
+            options: The options of its training.
+            changes: The options that the command line of `validate` or `test` overrides.
         """
         return {**options, **changes}
 
@@ -105,8 +105,8 @@ class TaskData(LightningDataModule):
         """Use the tokenizer of a trained model; called before the data is prepared.
 
         Args:
-            tokenizer: What `dump_tokenizer` returned.
-            config: How the model's network is built.
+            tokenizer: The result of `dump_tokenizer`.
+            config: The configuration of the model's network.
         """
         raise NotImplementedError
 
@@ -123,7 +123,7 @@ class TaskData(LightningDataModule):
         return int(batch.targets.numel())
 
     def unknown(self, stage: str) -> UnknownParts | None:
-        """Count the unknown words in a part of the data, if that matters."""
+        """Count the unknown words in a part of the data, if that is meaningful."""
         return None
 
     def warn_about(self, stage: str) -> None:
@@ -131,20 +131,19 @@ class TaskData(LightningDataModule):
 
     @property
     def rank(self) -> tuple[int, int]:
-        """The number of this process, and how many there are."""
+        """The rank of this process, and the number of processes."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
 
 class BatchData(TaskData, Generic[Item, Batch]):
     """Data held in memory, as batches of similar lengths in an order determined by seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`, or no
-    `batch_size` and its own way to draw training batches. Its `setup` sets `parts`, and `tokenizer` where
-    that is None.
+    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`; one without
+    `batch_size` overrides `train_dataloader`. Its `setup` sets `parts`, and `tokenizer` if that is None.
     """
 
     evaluation_factor = 1
-    """The default factor of the batch size in evaluation, where there are no gradients."""
+    """The default multiple of the batch size in evaluation, which needs no gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +159,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     @abstractmethod
     def collate(self, items: Sequence[Any]) -> Any:
-        """Make a batch of items."""
+        """Build a batch from items."""
 
     def parse_tokenizer(self, content: str) -> Any:
         """Rebuild the tokenizer from a checkpoint."""
@@ -171,7 +170,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         self.tokenizer = self.parse_tokenizer(tokenizer)
 
     def train_dataloader(self) -> BatchLoader[Item, Batch]:
-        """The share of this process."""
+        """The training batches of this process."""
         return self._loader("train", self.rank)
 
     def val_dataloader(self) -> BatchLoader[Item, Batch]:
@@ -197,10 +196,10 @@ class BatchData(TaskData, Generic[Item, Batch]):
         return {"tokenizer": dump_tokenizer(self.tokenizer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's tokenizer.
+        """Restore a checkpoint's tokenizer.
 
         Raises:
-            DataError: The data produced a different one: the numbers would mean other tokens.
+            DataError: The data produced a different one, so the ids would mean other tokens.
         """
         if self.tokenizer is not None and dump_tokenizer(self.tokenizer) != state_dict["tokenizer"]:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Errors and warnings that a user can act on, shown without a traceback or a line of source."""
+"""Errors and warnings that a user can act on, shown without a traceback or a source line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clip(text: str, most: int = 2000) -> str:
 
 
 class UserError(Exception):
-    """What was expected, what came, and the remedy: the whole message is for the user.
+    """An error whose message is for the user: what was expected, what was found, and the remedy.
 
     Args:
         message: The message.
@@ -41,7 +41,7 @@ class MisfitError(ValueError):
 
 @contextmanager
 def plain_warnings(prog: str) -> Iterator[None]:
-    """Show warnings to the user (`UserWarning`) in one line, without a line of source."""
+    """Show warnings to the user (`UserWarning`) in one line, without a source line."""
     with_place = warnings.formatwarning
 
     def format_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:
@@ -60,10 +60,10 @@ def building(*more: type[Exception]) -> Iterator[None]:
     """Turn the errors that wrong option values cause in the block into a `UserError` with the same message.
 
     Args:
-        more: Further exceptions that do.
+        more: Further exceptions to turn into a `UserError`.
 
     Raises:
-        UserError: Data, model or trainer refuse a value, or it names something this machine lacks.
+        UserError: The data, model or trainer refuses a value, or it names something this machine lacks.
     """
     try:
         yield

@@ -36,7 +36,7 @@ from sru_apps.train.weights import build_with, read_checkpoint
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
-"""The part of the data that each command measures on."""
+"""The part of the data that each command evaluates."""
 
 
 def measure(
@@ -45,7 +45,7 @@ def measure(
     """Measure a trained module, in this process only.
 
     Args:
-        module: With its weights.
+        module: The module, with its weights.
         data: The data it was trained for.
         stage: The part to use.
         accelerator: As Lightning names it.
@@ -92,13 +92,13 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
     Args:
         task: The expected task.
         path: A `.ckpt` file.
-        model: Options of the model to change, which must leave the weights as they are.
+        model: Options of the model to override; they must not change the weights.
 
     Returns:
         The module with its weights, and the whole checkpoint.
 
     Raises:
-        UserError: It is missing, damaged or of another task, or the model refuses an option.
+        UserError: The checkpoint is missing, damaged or for another task, or the model refuses an option.
     """
     checkpoint = read_checkpoint(path)
     check_task(checkpoint.get("task"), task.name, path)
@@ -113,7 +113,7 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
 
 
 def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
-    """Print the figures of a checkpoint on the part of the data that a command is for."""
+    """Evaluate a checkpoint on the command's part of the data, and print the figures."""
     options = parse_options(
         f"sru {task.name} {stage}",
         f"Evaluate a checkpoint on its {STAGES[stage]} set.",
@@ -130,7 +130,7 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     path = find_checkpoint(Path(options.checkpoint))
     out = options.get("out")
     if out is not None:
-        # Now, so that an unwritable path is reported before anything is measured.
+        # Created now, so that an unwritable path is reported before anything is measured.
         Path(out).mkdir(parents=True, exist_ok=True)
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)

@@ -25,7 +25,7 @@ def export_model(folder: Path, network: nn.Module, config: dict[str, Any], token
     """Write a network, with each shared weight once.
 
     Args:
-        folder: The folder; made when missing.
+        folder: The folder; created if missing.
         network: The network.
         config: The configuration that builds the network, including `task`; plain types only.
         tokenizer: Its tokenizer.
@@ -75,7 +75,7 @@ def check_task(found: object, expected: str, path: Path) -> None:
         path: The file.
 
     Raises:
-        UserError: They differ.
+        UserError: The tasks differ.
     """
     if found != expected:
         made_by = "no task of this program" if found is None else f"`sru {clip(str(found), 40)}`"

@@ -28,7 +28,7 @@ _SMOOTHING = 0.9
 _DIVERGED = 3.0
 """The multiple of the lowest loss at which trying higher rates is pointless."""
 _SKIPPED = 10
-"""Initial steps, whose loss is still that of a few batches."""
+"""Initial steps, whose loss is the mean of only a few batches."""
 
 
 class RisingRate(Callback):
@@ -69,7 +69,7 @@ class RisingRate(Callback):
 
 
 def last_good(losses: list[float]) -> int | None:
-    """The last place whose loss is within a tenth of the lowest; None where losses never fall."""
+    """Return the last index whose loss is within a tenth of the lowest; None if losses never fall."""
     later = losses[_SKIPPED:]
     if not later or min(later) >= later[0]:
         return None
@@ -77,7 +77,7 @@ def last_good(losses: list[float]) -> int | None:
 
 
 def find_learning_rate(job: Fit) -> None:
-    """Train a few steps with a rising learning rate, and print a tenth of the highest that still works.
+    """Train a few steps with a rising learning rate, and print a tenth of the highest rate that works.
 
     Args:
         job: The job, set up; its weights are unusable afterwards.

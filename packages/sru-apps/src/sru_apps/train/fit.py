@@ -27,7 +27,7 @@ from sru_apps.train.series import Series, parse, train_series, without
 
 
 def begin() -> None:
-    """Set this process up for training."""
+    """Set up this process for training."""
     flush_denormals()
     outlive_terminal()
     quiet_lightning()
@@ -120,7 +120,7 @@ def _run(job: Fit, remedy: str, brief: bool) -> int:
             print(f"Interrupted{f'. Continue with: {remedy}' if saved else ' before the first checkpoint.'}")
         return 130
     if torch.distributed.is_initialized():
-        # From here on only one process works.
+        # Only one process continues from here.
         torch.distributed.destroy_process_group()
     finish(job, brief=brief)
     return 0
@@ -135,7 +135,7 @@ def finish(job: Fit, *, brief: bool = False) -> None:
         brief: Print the summary without the report.
 
     Raises:
-        UserError: The last epoch was not finite, and that is not allowed.
+        UserError: The figures of the last epoch are not finite, and divergence is not allowed.
     """
     run, data, rows = job.run, job.data, job.history.rows
     best = job.checkpoints.best_score
@@ -214,7 +214,7 @@ def _report(job: Fit, module: Any, checkpoint: dict[str, Any], figures: dict[str
     figures[part].update(found.figures)
     module.exported = {**module.exported, **found.exported}
     if found.exported:
-        # So that the best checkpoint gives the same answers as the export.
+        # The best checkpoint must give the same answers as the export.
         checkpoint["hyper_parameters"] |= found.exported
         AtomicCheckpointIO().save_checkpoint(checkpoint, job.run.best)
     return found.text

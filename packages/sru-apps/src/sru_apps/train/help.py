@@ -55,7 +55,7 @@ def fit(prog: str, task: Task, every: bool) -> str:
     Args:
         prog: The command as the user types it.
         task: The task.
-        every: Whether to describe every option, or those that most people use.
+        every: Whether to describe every option, or only those that most people use.
     """
     text = task.table()[prog.rpartition(" ")[2]].help
     return _page(prog, task, every, f"{text[0].upper()}{text[1:]}.", fit_options(task))
@@ -97,7 +97,7 @@ def check_names(prog: str, command: Command, task: Task | None, args: Sequence[s
         args: The command line after it.
 
     Raises:
-        SystemExit: It has no such option.
+        SystemExit: The command has no such option.
     """
     recipes: list[str] = []
     if task is not None and command.page in (f"{__name__}:fit", f"{__name__}:prepare"):

@@ -24,7 +24,7 @@ from sru_apps.train.pictures import draw_curves
 
 
 class History(Callback):
-    """Record each validation, tell the loggers and the console, and draw the learning curve.
+    """Record each validation, report it to the loggers and the console, and draw the learning curve.
 
     The training loss of a row is the mean since the previous row. The curve is redrawn every 15 seconds at
     most, because drawing takes a fraction of a second. It is up to date when training ends, for any reason.
@@ -35,8 +35,8 @@ class History(Callback):
         title: The title of the picture.
         figures: Validation figures, such as `accuracy`, to record if they are logged; the first of them is
             also reported and drawn.
-        count: Counts what a batch holds, for the speed of training without validation.
-        unit: What it counts, such as `tokens`: the row gets `tokens_per_second`.
+        count: Counts the units in a batch, for the speed of training without validation.
+        unit: The name of the unit, such as `tokens`; rows then have `tokens_per_second`.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class History(Callback):
         self._left.start(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the end of the previous epoch out of the speed."""
+        """Exclude the end of the previous epoch from the speed."""
         self._meter.clock.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave validation out of the speed."""
+        """Exclude validation from the speed."""
         self._meter.clock.stop()
         self._left.validation_starts()
 
@@ -189,7 +189,7 @@ class History(Callback):
         """Continue from a checkpoint.
 
         Raises:
-            MisfitError: A row is not one of figures.
+            MisfitError: A row does not consist of the expected figures.
         """
         needed = {"epoch", "step", "train_loss", "seconds"} | ({self.speed} if self.count else set())
         for row in state_dict["rows"]:
@@ -197,7 +197,7 @@ class History(Callback):
             if not known or not all(isinstance(value, (int, float)) for value in row.values()):
                 raise MisfitError(f"its callbacks['History']['rows'] has a row of other figures: {row}")
         self.rows = [dict(row) for row in state_dict["rows"]]
-        # The picture waits for the next row: the checkpoint may still turn out not to fit.
+        # Not drawn before the next row, because the checkpoint may still turn out not to fit.
         self._drawn_rows = len(self.rows)
         whole, training = state_dict["seconds"]
         self._whole = Clock(whole)
@@ -205,7 +205,7 @@ class History(Callback):
 
 
 def epochs_done(trainer: Trainer) -> float:
-    """How many epochs have been trained: a whole number at their ends, with a fraction between."""
+    """Return the number of epochs trained: whole at the end of an epoch, otherwise with a fraction."""
     if trainer.is_last_batch:
         return trainer.current_epoch + 1
     return round(trainer.current_epoch + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches, 4)

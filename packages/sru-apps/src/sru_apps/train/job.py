@@ -1,4 +1,4 @@
-"""A training that has been set up from the command line."""
+"""A training run that has been set up from the command line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def group_folder(task: Task, options: Namespace, data: TaskData) -> Path:
 
 
 class Fit:
-    """A training that has been set up from the command line; nothing of the run is written yet.
+    """A training run that has been set up from the command line; nothing has been written yet.
 
     Args:
         task: The task.
@@ -71,10 +71,10 @@ class Fit:
         checkpoints: The callback that keeps the checkpoints.
         resume_from: The checkpoint to continue from; None in a new run, and in one that was stopped before
             its first checkpoint.
-        finished: The option that has ended the run to continue; then nothing else need be set up.
+        finished: The option that ended the run to continue, if any; then nothing else need be set up.
 
     Raises:
-        UserError: An option has a value that is refused.
+        UserError: The value of an option is refused.
     """
 
     def __init__(self, task: Task, args: Sequence[str], *, group: Path | None = None) -> None:
@@ -111,14 +111,14 @@ class Fit:
         self.origin: Start | None = None
         if self.options.init_from is not None and self.resume_from is None:
             self.origin = Start(task, self.options.init_from)
-            # Before the command line, and after the recipe.
+            # Inserted after the recipe and before the command line.
             found = ["--config", self.origin.settings(self.module_class)]
             place = 0 if settings is None else 2
             self.options = self.parser.parse_args([*written[:place], *found, *written[place:]])
             self.options.resume = resume
         take_from_torchrun(self.options.trainer)
         self.finished: str | None = None
-        # Problems with the checkpoint are found when the run is continued.
+        # Problems with the checkpoint are reported when the run is continued.
         with suppress(KeyError, TypeError, StopIteration):
             end = self.ended_by(self.former["callbacks"]["History"]["rows"])
             self.finished = end if self.run.summary.is_file() else None
@@ -128,7 +128,7 @@ class Fit:
                 self._build()
 
     def ended_by(self, rows: Sequence[Mapping[str, float]]) -> str | None:
-        """Return the option that has ended a training with these rows; None while it can continue."""
+        """Return the option that has ended a run with these rows; None while it can continue."""
         figures = [f"validation_{name}" for name in self.task.figures]
         return ended_by(rows, figures, self.task.mode, **limits_of(self.options))
 
@@ -165,7 +165,7 @@ class Fit:
         with building(TypeError):
             self.trainer = self._trainer()
         if self.resume_from is not None:
-            # Before that many processes are started.
+            # Checked before starting that many processes.
             with reading(self.resume_from):
                 self.checkpoints.on_load_checkpoint(self.trainer, self.module, self.former)
 
@@ -203,7 +203,7 @@ class Fit:
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
         steps, average = self.options.log_steps, self.module.optimizer.average
         step = self.former.get("global_step")
-        # Points after the checkpoint would be logged twice.
+        # Otherwise points after the checkpoint would be logged twice.
         purge: dict[str, Any] = {"purge_step": step + 1} if isinstance(step, int) else {}
         return lightning.Trainer(
             **options,
@@ -228,7 +228,7 @@ class Fit:
         )
 
     def _continue(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        # Not before the checkpoint is known to fit; a new run has its settings already.
+        # Saved once the checkpoint is known to fit; a new run has saved its settings already.
         if self.resume_from is not None:
             self._save_config()
 

@@ -1,4 +1,4 @@
-"""How help is laid out: options with the values they take and their defaults."""
+"""The layout of help: options with the values they take and their defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 Option = tuple[str, Any, Any, str]
-"""A row of a table of options: name, type (or its source), default and help. The type `bool` makes a flag,
+"""A row of a table of options: name, type (or its source), default and help. The type `bool` means a flag,
 `list` an option that may be repeated, or the rest of the command line; the default `...` makes an option
 required."""
 
@@ -25,7 +25,7 @@ _VALUES = {
     "model": "RUN",
     "out": "PATH",
 }
-"""The value an option takes, if neither its type nor the end of its name tells."""
+"""The value an option takes, if neither its type nor the end of its name determines it."""
 _NUMBERS = ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X"))
 """The same for numbers, by the names of their types."""
 
@@ -93,7 +93,7 @@ def value(name: str, kind: Any) -> str:
 
     Args:
         name: The option.
-        kind: Its type, or the source of it.
+        kind: Its type, or the source code of the type.
     """
     if kind is bool:
         return ""

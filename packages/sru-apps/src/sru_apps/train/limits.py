@@ -28,21 +28,21 @@ def take_from_torchrun(trainer: Namespace) -> None:
 
 
 def check_limits(trainer: Namespace) -> None:
-    """Refuse a training of no steps, and more processes than this machine can hold.
+    """Refuse a training run without steps, and more processes than this machine can run.
 
     Args:
         trainer: The options `--trainer.*`.
 
     Raises:
-        UserError: There is no epoch, no step or no time, or there are more than four processes for each
-            processor.
+        UserError: `max_epochs`, `max_steps` or `max_time` allows no training, or there are more than four
+            processes for each processor.
     """
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise UserError(f"--trainer.max_epochs must be at least 1, got {trainer.max_epochs}")
     if trainer.max_steps == 0:
         raise UserError("--trainer.max_steps must be at least 1, or -1 for no limit, got 0")
     seconds_of(trainer.max_time)
-    # Not every system can tell which processors this process may use.
+    # Not every system can report which processors this process may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices, most = trainer.devices, _PROCESSES_PER_CORE * cores
     count = len(devices) if isinstance(devices, list) else devices
@@ -54,7 +54,7 @@ def check_limits(trainer: Namespace) -> None:
 
 
 def limits_of(options: Namespace) -> dict[str, Any]:
-    """Return the limits of a training, as `ended_by` takes them.
+    """Return the limits of a training run, as `ended_by` takes them.
 
     Args:
         options: The options of `fit`.

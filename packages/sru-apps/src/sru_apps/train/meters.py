@@ -17,7 +17,7 @@ class Clock:
     """A stopwatch that adds up time while it runs.
 
     Args:
-        seconds: Time from before.
+        seconds: The initial time.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -42,15 +42,15 @@ def batch_loss(trainer: Trainer, outputs: Any) -> torch.Tensor:
 
     Args:
         trainer: The trainer.
-        outputs: What the training step returned: `mean_loss`, or else `loss`.
+        outputs: The result of the training step, with `mean_loss`, or else `loss`.
     """
     loss: torch.Tensor | None = outputs.get("mean_loss")
-    # Lightning has already divided the other one.
+    # Lightning has already divided `loss`.
     return outputs["loss"].detach() * trainer.accumulate_grad_batches if loss is None else loss
 
 
 class Meter:
-    """The mean loss of some batches, and how much they contained.
+    """The mean loss of some batches, and the number of units in them.
 
     The loss is summed in float64 on its device, without synchronising.
     """
@@ -65,8 +65,8 @@ class Meter:
 
         Args:
             trainer: The trainer.
-            outputs: What the training step returned.
-            counted: How much the batch contains.
+            outputs: The result of the training step.
+            counted: The number of units in the batch.
         """
         self.loss = self.loss + batch_loss(trainer, outputs).double()
         self.batches += 1
@@ -82,7 +82,7 @@ class Meter:
 
     @property
     def rate(self) -> float:
-        """How much was counted per second, to one decimal."""
+        """The number of units per second, to one decimal."""
         return round(self.counted / max(self.clock.seconds, 1e-9), 1)
 
     def sums(self) -> list[float]:
@@ -103,7 +103,7 @@ class Meter:
 
 
 class TimeLeft:
-    """How long the rest of the training takes, at the speed of this session.
+    """The time that the rest of the training takes, at the speed of this session.
 
     seconds of a step · steps left + seconds of a validation · validations left
     """
@@ -147,7 +147,7 @@ class TimeLeft:
 
 
 def rounded(seconds: float) -> str:
-    """Put a time in words, to two digits at most: `41 s`, `2 min`, `3 h`."""
+    """Format a time with at most two digits: `41 s`, `2 min`, `3 h`."""
     for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < most * length:
             return f"{max(1, round(seconds / length))} {unit}"

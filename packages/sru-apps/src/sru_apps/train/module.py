@@ -23,7 +23,7 @@ from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optim
 from sru_data.tokenizers import Tokenizer
 
 _ANY_SIZE = 1000
-"""A size that is large enough for a vocabulary or anything else."""
+"""A size that is large enough for a vocabulary or any other size."""
 
 
 class TaskModule(LightningModule):
@@ -36,7 +36,7 @@ class TaskModule(LightningModule):
     """
 
     config_class: ClassVar[Any]
-    """A dataclass; its fields without a default follow from the data."""
+    """A dataclass; its fields without a default are determined by the data."""
     network_class: ClassVar[Any]
     """Builds the network from a configuration."""
     shardable: ClassVar[bool] = True
@@ -101,7 +101,7 @@ class TaskModule(LightningModule):
             former: That model, as the task's `predictor`.
 
         Returns:
-            The reason, and the prefixes of the weights that are not taken over even if their shape fits.
+            The reason, and the prefixes of the weights that are not copied even if their shape fits.
         """
         return "", ()
 
@@ -173,7 +173,7 @@ class TaskModule(LightningModule):
         trainer, data = self.trainer, getattr(self.trainer, "datamodule", None)
         if data is None:
             return int(trainer.estimated_stepping_batches)
-        # Lightning's estimate would set up its loader here, and then not restore the position in it.
+        # Lightning's estimate would set up its loader here and later not restore its position.
         batches = len(data.train_dataloader())
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
         return min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps

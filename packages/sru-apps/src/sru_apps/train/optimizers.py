@@ -147,7 +147,7 @@ class LearningRate(LRScheduler):
         exponential         as constant, times γ^max(0, k − s + 1) in epoch k, with s = `gamma_from_epoch`
         noam                p · min((n + 1)/w, √(w/(n + 1)))
         cosine              as constant up to w; then p · (e + (1 − e) · (1 + cos(π (n − w)/(N − w)))/2)
-        one-cycle           a half cosine up to p, and one down to nearly nothing; momentum the other way
+        one-cycle           a half cosine up to p, and one down to nearly zero; momentum does the opposite
 
     The rate is a pure function of n, except that `validated` reduces it permanently on a plateau, as does
     `begin_epoch` for `exponential`, because epochs can differ in their number of steps.
@@ -168,7 +168,7 @@ class LearningRate(LRScheduler):
         super().__init__(optimizer)
 
     def factor(self, step: int) -> float:
-        """The rate of a step, counted from 0, as a fraction of the peak."""
+        """Return the rate of a step, counted from 0, as a fraction of the peak."""
         config, warmup = self.config, self.config.warmup_steps
         if config.schedule == "noam":
             return min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))
@@ -182,7 +182,7 @@ class LearningRate(LRScheduler):
         return self.scale
 
     def _cycle(self, step: int, values: tuple[float, float, float]) -> float:
-        """The value of a step between the first of three values and the second, and then the third."""
+        """Return the value at a step, going from the first of three values to the second and the third."""
         peak = (self.config.warmup_steps or 0.3 * self.total_steps) - 1
         if step <= peak:
             return _half_cosine(step / max(peak, 1e-9), *values[:2])
@@ -190,7 +190,7 @@ class LearningRate(LRScheduler):
         return _half_cosine(share, *values[1:])
 
     def get_lr(self) -> list[float | Any]:
-        """The rate of each group for the present step."""
+        """Return the rate of each group for the current step."""
         if self.config.schedule == "one-cycle":
             momentum = self._cycle(self.last_epoch, _CYCLE_MOMENTA)
             for group in self.optimizer.param_groups:

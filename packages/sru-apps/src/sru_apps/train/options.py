@@ -24,7 +24,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 class OptionParser(ArgumentParser):
-    """Understands short forms of options, and explains in a sentence or two why a command line is wrong.
+    """A parser that accepts short forms of options, and explains briefly why a command line is wrong.
 
     Args:
         missing: Message for a missing required option.
@@ -102,7 +102,7 @@ def recipe_path(task: Task, name: str) -> Path:
     """Find a recipe by its name, without `.yaml`.
 
     Raises:
-        UserError: There is no such recipe; lists the ones there are.
+        UserError: There is no such recipe; the message lists the valid ones.
     """
     names = recipe_names(task)
     if name not in names:
@@ -131,7 +131,7 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
                 found.append(option)
                 break
             path = Path(following)
-            # Not left to jsonargparse, which reads anything in a file.
+            # Not left to jsonargparse, which accepts anything in a file.
             content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
             found += ["--config", yaml.safe_dump(content)]
         elif "." in group and group in RENAMED:
@@ -280,15 +280,15 @@ def evaluation_options(task: Task) -> list[Option]:
 
 
 def fit_parser(task: Task, data_class: type, config_class: type, *, command: str = "fit") -> OptionParser:
-    """Make the parser of `sru TASK fit`.
+    """Build the parser of `sru TASK fit`.
 
     Args:
         task: The task.
         data_class: Its constructor's arguments are the options `--data.*`.
         config_class: Its fields with a default are the options `--model.*`; the data determines the others.
-        command: The command, if it is another one with the options of `fit`.
+        command: The name of the command, if another one has the options of `fit`.
     """
-    # Here, because it imports torch.
+    # Imported here because it imports torch.
     from sru_apps.train.optimizers import OptimizerConfig
 
     recipes = recipe_names(task)

@@ -40,7 +40,7 @@ def name_of_files(files: Files) -> str:
 
 
 def first_of_files(files: Files) -> str:
-    """Return the file that messages name.
+    """Return the file to name in messages.
 
     Args:
         files: The files.

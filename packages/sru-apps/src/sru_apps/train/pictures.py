@@ -1,4 +1,4 @@
-"""Pictures as PNG, and curves."""
+"""Drawing curves, and writing figures as PNG."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Curves = Mapping[str, Sequence[Sequence[float]]]
 def draw_curves(
     path: Path, x_label: str, panels: Mapping[str, Curves], *, title: str = "", log_x: bool = False
 ) -> None:
-    """Draw curves as PNG, in panels one above the other that share their horizontal axis.
+    """Draw curves as PNG, in stacked panels that share their horizontal axis.
 
     Args:
         path: The file to write or replace.
-        x_label: What is on the horizontal axis.
-        panels: The curves of each panel, by what is on its vertical axis.
+        x_label: The label of the horizontal axis.
+        panels: The curves of each panel, by the label of its vertical axis.
         title: The title above them.
         log_x: Whether the horizontal axis is logarithmic.
     """
@@ -61,7 +61,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         path: The PNG.
     """
     with warnings.catch_warnings(), atomic_write(path) as file:
-        # The font may lack the script: then the labels show boxes.
+        # If the font lacks the script, the labels show boxes.
         warnings.filterwarnings("ignore", message=r".*Glyph \d+ .* missing from")
         warnings.filterwarnings("ignore", message=r".*Matplotlib currently does not support .* natively")
         figure.savefig(file, format="png", dpi=130)

@@ -1,4 +1,4 @@
-"""Prepared data that are read without the files they were made of: how they were made is settled."""
+"""Prepared data that is read without its source files, so that its options are already settled."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sru_apps.train.errors import UserError, clip
 
 
 def check_settled(data: TaskData, folder: Path, settled: Mapping[str, Any]) -> None:
-    """Refuse options that differ from those with which a folder was prepared; a default asks for nothing.
+    """Refuse options that differ from those that a folder was prepared with, except defaults.
 
     Args:
-        data: What reads the folder.
-        folder: The folder of prepared data, which names no texts.
+        data: The data that reads the folder.
+        folder: The folder of prepared data, given without source files.
         settled: The values that it was prepared with, by the options `--data.*`.
 
     Raises:

@@ -1,13 +1,13 @@
-"""Where a run keeps its files: `runs/TASK/GROUP/NAME/`.
+"""The files of a run, in `runs/TASK/GROUP/NAME/`.
 
 - `config.yaml`: every option, read again by `--resume`
 - `checkpoints/best.ckpt`, `checkpoints/last.ckpt`: for testing and for resuming
 - `model/`: the exported model, for predicting
 - `metrics.csv`: one row per validation
 - `steps.csv`: one row every `--log-steps` steps
-- `tensorboard/`: both
+- `tensorboard/`: the rows of both tables
 - `learning_curve.png`, `summary.json`
-- `figures/`: what the task reports on the test set, where it has a report
+- `figures/`: the task's report on the test set, if it has one
 - `.lock`: locked by the process that writes to the folder
 """
 
@@ -44,8 +44,8 @@ class RunFolder:
         model: The exported model.
         metrics: The table of figures, a row per validation.
         steps: The table of the loss within the epochs.
-        learning_curve: The picture.
-        summary: The summary for machines.
+        learning_curve: The plot of the learning curve.
+        summary: The machine-readable summary.
         figures: The folder of the task's report.
     """
 
@@ -123,20 +123,20 @@ class RunFolder:
         """Refuse the folder while another process holds its lock.
 
         Raises:
-            UserError: One does.
+            UserError: Another process holds it.
         """
         if (self.path / _LOCK).is_file():
             with self.lock():
                 pass
 
     def check_new(self, remedy: str = "choose another --name") -> None:
-        """Refuse a folder that contains more than a process that was killed at its start would leave.
+        """Refuse a folder that contains more than the leftovers of a process that was killed at its start.
 
         Args:
             remedy: What to do then.
 
         Raises:
-            UserError: It does.
+            UserError: The folder contains more.
         """
         if not self.path.exists() or not is_first_process():
             return
@@ -153,11 +153,11 @@ def is_first_process() -> bool:
 
 
 def new_run(group: Path, name: str | None = None, *, remedy: str = "choose another --name") -> RunFolder:
-    """Name the folder of a new run, which is created with its first file.
+    """Choose the folder of a new run; it is created with its first file.
 
     Args:
-        group: The folder of like runs, such as `runs/classify/sst2`.
-        name: The run's name; the time of day by default.
+        group: The folder of similar runs, such as `runs/classify/sst2`.
+        name: The run's name; default: the current time.
         remedy: What to do when the folder is in use.
 
     Returns:
@@ -173,7 +173,7 @@ def new_run(group: Path, name: str | None = None, *, remedy: str = "choose anoth
 
 
 def folder_name(name: str | None) -> str:
-    """Return the value of `--name`, or the time of day.
+    """Return the value of `--name`, or the current time.
 
     Raises:
         UserError: It is not a valid folder name.
@@ -211,17 +211,17 @@ def find_run(path: Path) -> RunFolder:
 
 
 def find_checkpoint(path: Path, *, last: bool = False) -> Path:
-    """Find the checkpoint that a user meant.
+    """Find the checkpoint that a path refers to.
 
     Args:
-        path: A checkpoint file, which is returned as it is, or a run folder.
+        path: A checkpoint file, which is returned unchanged, or a run folder.
         last: Take a run folder's last checkpoint instead of its best one.
 
     Returns:
         The path of a checkpoint that exists.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no checkpoint.
     """
     if path.is_dir():
         path = RunFolder(path).last if last else RunFolder(path).best

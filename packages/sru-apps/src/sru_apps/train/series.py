@@ -1,8 +1,8 @@
 """A series of runs: those of `fit --seeds`, or the folds of a cross-validation.
 
-They are trained one after another in this process, each as by a single `fit`: training seeds everything
-random itself, so a run equals that of `fit --seed` bit for bit. A series can be stopped anywhere and started
-again: finished runs are skipped, and interrupted ones are continued.
+They are trained one after another in this process, each as by a single `fit`. Training seeds all randomness
+itself, so a run equals that of `fit --seed` bit for bit. A series can be stopped anywhere and started again:
+finished runs are skipped, and interrupted ones are continued.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Series(NamedTuple):
     Attributes:
         task: The task.
         args: The command line, without the options that name the series.
-        options: The options on it.
+        options: The parsed options.
         option: The option that differs, such as `--data.fold`.
         runs: The run folder for each of its values.
         record: The file of the summary.
@@ -59,7 +59,7 @@ def parse(task: Task, args: Sequence[str], command: str, settings: Path | None =
         task: The task.
         args: The command line.
         command: The command as the user typed it, such as `fit`.
-        settings: A file of options that come first, instead of those of `--recipe`.
+        settings: A file of options to read first instead of `--recipe`.
     """
     recipe = peek(args, "--recipe")
     if settings is None and recipe is not None:
@@ -95,7 +95,7 @@ def train_series(series: Series, train: Callable[..., int]) -> int:
         The exit status; 130 after Ctrl-C.
 
     Raises:
-        UserError: There are runs with other settings, `--find-lr` is given, or a training fails.
+        UserError: Existing runs have other settings, `--find-lr` is given, or a training fails.
     """
     if series.options.find_lr:
         raise UserError(
@@ -140,7 +140,7 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
 
 
 def _check_same_settings(series: Series) -> None:
-    """Refuse a series with runs of other settings."""
+    """Refuse a series whose existing runs have other settings."""
     group, _, key = series.option.removeprefix("--").rpartition(".")
     for value, path in series.runs.items():
         run = RunFolder(path)

@@ -21,7 +21,7 @@ def deciding_settings(task: Task, options: Mapping[str, Any], *, moved: bool = F
 
     Args:
         task: The task.
-        options: The options, those of a group in a table.
+        options: The options, with a nested table for each group.
         moved: Treat files of the same name as equal, regardless of their folder.
     """
     kept = {name: value for name, value in options.items() if name not in _PLACES}

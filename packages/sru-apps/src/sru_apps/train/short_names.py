@@ -29,7 +29,7 @@ def short_names(options: Iterable[str]) -> dict[str, str]:
 
 
 def shortened(options: Iterable[str]) -> dict[str, str]:
-    """Map the full names of options to how they are best written on the command line."""
+    """Map the full names of options to their preferred form on the command line."""
     options = list(options)
     return {name: name for name in options} | {name: short for short, name in short_names(options).items()}
 
@@ -52,7 +52,7 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
     boolean option without a value is true.
 
     Args:
-        parser: Knows the options.
+        parser: The parser of the options.
         args: The command line.
     """
     types = {
@@ -70,7 +70,7 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
         if option == "--":
             found += [option, *rest]
             break
-        # A hidden option, such as the name of the task in files, gives way to a short form.
+        # A short form has precedence over a hidden option, such as the name of the task in files.
         if option.startswith("--") and option not in shown:
             option = short.get(option.replace("_", "-"), option)
         if types.get(option) is None:
@@ -79,7 +79,7 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
         values = [value] if equals else list(_values(rest))
         if _takes_list(types[option]):
             if option not in lists:
-                found.append(option)  # To be completed when all its values are known.
+                found.append(option)  # Completed when all its values are known.
             lists.setdefault(option, []).extend(values)
         elif not values:
             found.append(f"{option}=true" if bool in (types[option], *get_args(types[option])) else option)

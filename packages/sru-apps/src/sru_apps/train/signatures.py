@@ -46,7 +46,7 @@ def data_options(target: str) -> list[Option]:
 
 
 def config_options(target: str, group: str) -> list[Option]:
-    """Read the options that are the fields of a dataclass, and then those of its bases.
+    """Read the options from the fields of a dataclass, and then from those of its bases.
 
     Args:
         target: `"module:class"`; for a `TaskModule`, its `config_class` is read. A field without a default is
@@ -63,10 +63,10 @@ def command_options(target: str, known: Mapping[str, str]) -> tuple[str, list[Op
 
     Args:
         target: `"module:function"`.
-        known: The values that texts may contain, such as `task.name`.
+        known: The values of expressions in texts, such as `task.name`.
 
     Returns:
-        Both, or None if they are not written out there.
+        Both, or None if they are not literals there.
     """
     module, _, name = target.partition(":")
     found = _find(module, name)
@@ -135,9 +135,9 @@ def _bases(module: str, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]
 
 @cache
 def _names(module: str) -> dict[str, ast.AST]:
-    """Map the names that a module defines or imports to the statements that do."""
+    """Map the names that a module defines or imports to their definitions."""
     package, *rest = module.split(".")
-    # Of a package, so that nothing is imported: of a module within it, its parents would be.
+    # Finding the package imports nothing; finding a module within it would import its parents.
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations
@@ -145,7 +145,7 @@ def _names(module: str) -> dict[str, ast.AST]:
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     names: dict[str, ast.AST] = {}
     body = ast.parse(path.read_text("utf-8")).body
-    # What is there at run time.
+    # The branches for run time, not for type checkers.
     body += [item for node in body if isinstance(node, ast.If) for item in node.orelse]
     for node in body:
         if isinstance(node, ast.ImportFrom):
@@ -160,7 +160,7 @@ def _names(module: str) -> dict[str, ast.AST]:
 
 
 def _find(module: str, name: str) -> tuple[str, ast.AST] | None:
-    """Follow a name to its definition in our own packages, and say in which module that is."""
+    """Follow a name to its definition in our own packages, and return it with its module."""
     node = _names(module).get(name)
     if not isinstance(node, ast.ImportFrom):
         return None if node is None else (module, node)
@@ -179,7 +179,7 @@ def _class(target: str) -> tuple[str, ast.ClassDef]:
 
 
 def _assigned(module: str, node: ast.ClassDef, name: str) -> tuple[str, ast.ClassDef] | None:
-    """Find the class that the body of another, or of one of its bases, assigns to a name."""
+    """Find the class that is assigned to a name in the body of another class or of one of its bases."""
     for item in node.body:
         if isinstance(item, ast.Assign) and any(ast.unparse(target) == name for target in item.targets):
             return _class(f"{module}:{ast.unparse(item.value)}")

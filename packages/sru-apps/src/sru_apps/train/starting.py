@@ -22,7 +22,7 @@ from sru_apps.train.module import TaskModule
 from sru_apps.train.options import peek
 
 _BROUGHT = {"tokenizer": "tokenizer", "embeddings": "word vectors"}
-"""Options of the data that the model replaces."""
+"""Options of the data that the model provides instead."""
 _VOCABULARY = ("unit", "vocab_size", "subword_model", "min_count", "lowercase", "rules", "embedding_words")
 """Options with which the data would build its own vocabulary."""
 _NAMES_SHOWN = 6
@@ -36,7 +36,7 @@ class Start:
         path: A run folder, the `model` folder in it, or a checkpoint.
 
     Raises:
-        UserError: There is no model, it is damaged or of another task, or its weights are not finite.
+        UserError: The model is missing, damaged or for another task, or its weights are not finite.
     """
 
     def __init__(self, task: Task, path: str) -> None:
@@ -46,7 +46,7 @@ class Start:
         self._unused: list[str] = []
 
     def settings(self, module_class: type[TaskModule]) -> str:
-        """Return the `--model.*` options of the trained model, and the sizes that data set, as YAML."""
+        """Return the `--model.*` options of the trained model, and the sizes set by data options, as YAML."""
         built = asdict(self._config)
         given = {item.name for item in fields(self._config) if item.default is not MISSING}
         found = {
@@ -87,13 +87,13 @@ class Start:
         data.take_tokenizer(dump_tokenizer(self._trained.tokenizer), asdict(self._config))
 
     def give(self, module: TaskModule) -> str:
-        """Give a module the weights whose name and shape fit.
+        """Copy the weights whose name and shape fit to a module.
 
         Args:
             module: The module.
 
         Returns:
-            A one-line description of the weights that were taken.
+            A one-line description of the copied weights.
 
         Raises:
             UserError: No matrix fits.
@@ -121,6 +121,6 @@ class Start:
 
 
 def listed(names: Sequence[str]) -> str:
-    """List the first of some names."""
+    """List the first few names."""
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -33,8 +33,8 @@ class StepLog(Callback):
     Args:
         table: The CSV file.
         every: Steps between rows; 0 for none.
-        count: Counts what a batch holds; without it no speed is recorded.
-        unit: What it counts.
+        count: Counts the units in a batch; without it no speed is recorded.
+        unit: The name of the unit.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class StepLog(Callback):
         self._meter.clock.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave validation out of the speed."""
+        """Exclude validation from the speed."""
         self._meter.clock.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave validation out of the speed."""
+        """Exclude validation from the speed."""
         self._meter.clock.stop()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,7 +129,7 @@ class StepLog(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Write the rows that the checkpoint relies on to the disk before it."""
+        """Flush the rows that the checkpoint relies on to disk before it is written."""
         if not trainer.is_global_zero or not self._size:
             return
         with self.table.open("rb") as file:
@@ -161,7 +161,7 @@ class StepLog(Callback):
 
 
 def _whole_rows(path: Path, size: int) -> int:
-    """Return where the last complete row within the given size of a table ends."""
+    """Return the offset of the end of the last complete row in the first `size` bytes of a table."""
     if not path.is_file():
         return 0
     with path.open("rb") as file:

@@ -26,7 +26,7 @@ def dump_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value to a file, or replace the file, as `dump_json` formats it, indented.
+    """Write a value to a file, or replace the file, as the indented output of `dump_json`.
 
     Args:
         path: The file.

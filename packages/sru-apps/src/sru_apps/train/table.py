@@ -37,13 +37,13 @@ def page(prog: str, task: Task, every: bool) -> str:
     Args:
         prog: The command as the user types it.
         task: The task.
-        every: Not used; it has few options.
+        every: Not used, because there are few options.
     """
     return command_page(prog, _DESCRIPTION, _options(task))
 
 
 class Row(NamedTuple):
-    """The settings that runs of one row share."""
+    """The settings that the runs of a row share."""
 
     figure: str
     """The figure of merit."""
@@ -107,7 +107,7 @@ def _finished(task: Task, paths: Sequence[Path]) -> Iterator[RunFolder]:
 
 
 def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
-    """Put the runs in a folder of runs, such as that of a cross-validation, in its place."""
+    """Replace each folder of runs, such as that of a cross-validation, with the runs in it."""
     for path in paths:
         if not path.exists():
             raise UserError(f"no run at {path}")
@@ -169,7 +169,7 @@ def _cell(figure: str, values: Sequence[float | None]) -> str:
 
 
 def title(figure: str) -> str:
-    """Return the name of a figure as it is written: `macro F1`, `BLEU`."""
+    """Return the name of a figure for display: `macro F1`, `BLEU`."""
     return figure.replace("_", " ").replace("f1", "F1").replace("bleu", "BLEU").replace("chrf", "chrF")
 
 

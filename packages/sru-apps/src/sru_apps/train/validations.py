@@ -1,7 +1,7 @@
 """When the model is validated, and what follows from it: early stopping and the plateau schedule.
 
 Lightning's `val_check_interval` skips the end of an epoch that is not a multiple of it; here an epoch always
-ends with a validation. When a run is resumed, its `EarlyStopping` does not know that it had stopped the run,
+ends with a validation. When a run is resumed, its `EarlyStopping` has no record of having stopped the run,
 and it stops within an epoch in a state that cannot be continued; here the rows of `History` decide. Its
 `Timer` has its own clock; here the time that ends training is the one in the tables.
 """
@@ -25,7 +25,7 @@ class Validations(Callback):
     """Validate within the epochs too; stop training that no longer improves or takes too long.
 
     Args:
-        history: Records the validations; it comes before this callback.
+        history: Records the validations; it must come before this callback.
         every: Batches between validations, or a fraction of an epoch; None for its end only.
         patience: Validations without a better figure until training stops; 0 to disable.
         max_seconds: Time over all sessions after which training stops at any point; None for no limit.
@@ -46,7 +46,7 @@ class Validations(Callback):
         self._interval: float = math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find out how many batches lie between two validations."""
+        """Compute the number of batches between two validations."""
         self.history.max_seconds = self.max_seconds
         batches = int(trainer.num_training_batches)
         self._interval = math.inf
@@ -73,7 +73,7 @@ class Validations(Callback):
         trainer.val_check_batch = math.inf if trainer.is_last_batch else self._interval
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the schedule of the learning rate, and stop within an epoch."""
+        """Pass the loss to the learning-rate schedule, and stop within an epoch if needed."""
         scheduler = pl_module.lr_schedulers()
         if isinstance(scheduler, LearningRate):
             scheduler.validated(float(trainer.callback_metrics["validation_loss"]))
@@ -81,7 +81,7 @@ class Validations(Callback):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at the end of an epoch."""
+        """Stop at the end of an epoch if needed."""
         self._stop(trainer)
 
     def on_load_checkpoint(
@@ -101,7 +101,7 @@ class Validations(Callback):
 def since_best(
     rows: Sequence[Mapping[str, float]], figures: Sequence[str], mode: Literal["max", "min"]
 ) -> int:
-    """Count the validations since the best one, the earliest of equals, as `RunCheckpoints` finds it.
+    """Count the validations since the best one, the earliest of ties, as in `RunCheckpoints`.
 
     Args:
         rows: The rows of `History`.
@@ -163,8 +163,8 @@ def interval(every: float, batches: int, accumulate: int) -> int:
 
     Args:
         every: Batches, or a fraction of an epoch.
-        batches: Those of an epoch.
-        accumulate: Those of a step.
+        batches: Batches per epoch.
+        accumulate: Batches per step.
 
     Raises:
         UserError: It is less than a batch, more than an epoch, or not a whole number of steps.

@@ -21,7 +21,7 @@ _PLAIN = ("hyper_parameters", "datamodule_hyper_parameters")
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skips initial weights, which are replaced. To draw on "meta", torch would import its compiler."""
+    """Skips drawing initial weights, which are replaced. Drawing on "meta" would import torch's compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -39,7 +39,7 @@ def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, pa
         part: The submodule that they belong to; default: the module itself.
 
     Raises:
-        RuntimeError: They do not fit.
+        RuntimeError: The weights do not fit.
     """
     planned = plan(build).get_submodule(part)
     shared = shared_names(planned)
@@ -52,7 +52,7 @@ def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, pa
 
 
 def plan(build: Callable[[], Module]) -> Module:
-    """Build a module without memory for its weights.
+    """Build a module without allocating its weights.
 
     Raises:
         MisfitError: It cannot be built, or the memory of this machine could not hold them.
@@ -73,7 +73,7 @@ def plan(build: Callable[[], Module]) -> Module:
 
 
 def shared_names(network: nn.Module) -> dict[str, str]:
-    """Map each further name of a shared weight to its first one."""
+    """Map each further name of a shared weight to its first name."""
     first: dict[int, str] = {}
     names = {name: first.setdefault(id(w), name) for name, w in network.state_dict(keep_vars=True).items()}
     return {name: other for name, other in names.items() if other != name}
@@ -111,7 +111,7 @@ def check_weights(weights: Any) -> None:
         weights: The content of a file, on the CPU.
 
     Raises:
-        MisfitError: It is not one, or a tensor is larger than its storage.
+        MisfitError: It is not a state dict, or a tensor is larger than its storage.
     """
     if not isinstance(weights, Mapping):
         raise MisfitError(f"its state_dict is not a table of weights but a {type(weights).__name__}")

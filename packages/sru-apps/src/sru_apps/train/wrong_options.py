@@ -1,4 +1,4 @@
-"""Messages about a wrong command line: which options there are, and which values they take."""
+"""Messages about a wrong command line: the valid options, and the values they take."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KINDS = {
     r"^Expected a <class '(.*)'>$": r"a value of type \1",
     r"^Expected ": "",
 }
-"""The types it names, and the same in plain words."""
+"""The types in its messages, and the same in plain words."""
 
 
 def plain(message: str) -> str:
@@ -88,7 +88,7 @@ def refuse(prog: str, message: str, options: Sequence[str], recipes: Sequence[st
 
     Args:
         prog: The command as the user types it.
-        message: What the parser says.
+        message: The parser's message.
         options: The names of its options.
         recipes: The names that `--recipe` takes.
     """
@@ -99,12 +99,12 @@ def refuse(prog: str, message: str, options: Sequence[str], recipes: Sequence[st
 
 
 def explain(message: str, options: Sequence[str], recipes: Sequence[str] = ()) -> str:
-    """Say in a sentence what is wrong with a command line.
+    """Explain in a sentence what is wrong with a command line.
 
     Args:
-        message: What the parser says.
-        options: The options there are.
-        recipes: The recipes there are, which `--recipe` names.
+        message: The parser's message.
+        options: The valid options.
+        recipes: The names that `--recipe` takes.
     """
     for form, words in _FORMS:
         if found := re.match(form, message):
@@ -120,7 +120,7 @@ def explain(message: str, options: Sequence[str], recipes: Sequence[str] = ()) -
 
 
 def nearest(unknown: str, options: Sequence[str]) -> str:
-    """Suggest an option: first of the same name in another group, then a similar one of the same group."""
+    """Suggest an option: one of the same name in another group, or else a similar one of the same group."""
     written, names = shortened(options), {name: _last(name) for name in options}
     last, group = _last(unknown), f"--{unknown.removeprefix('--')}".rpartition(".")[0]
     known = dict(zip(names.values(), names, strict=True)) | {

@@ -15,7 +15,7 @@ _MOST_BYTES = 30_000
 _MOST_VALUES = 10_000
 _DEEPEST = 20
 _CODE = ("class_path", "init_args")
-"""Keys with which jsonargparse imports what a file names."""
+"""Keys that make jsonargparse import the code that a file names."""
 
 
 GROUPS = ("data", "model", "optimizer", "trainer")
@@ -59,7 +59,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     if renamed:
         warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
     for name in _GONE:
-        # How the optimizer computes is no longer an option; ignoring the others would change its results.
+        # How the optimizer computes (`foreach`, `fused`) is no longer an option. Ignoring the others would
+        # change its results.
         value = settings.get("optimizer", {}).pop(name, None)
         if value and name not in ("foreach", "fused"):
             raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
@@ -73,10 +74,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         path: A YAML file in UTF-8.
 
     Returns:
-        Its options by name; none for an empty file.
+        Its options by name; empty for an empty file.
 
     Raises:
-        UserError: It is missing or damaged, too large once its aliases are written out, gives an option
+        UserError: It is missing or damaged, too large once its aliases are expanded, specifies an option
             twice, or names code to import.
     """
     if not path.is_file():

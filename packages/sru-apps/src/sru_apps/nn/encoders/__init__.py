@@ -81,12 +81,12 @@ class RecurrentEncoder(nn.Module):
         input_size: E.
         hidden_size: D, per direction.
         num_layers: L.
-        dropout: Dropout between layers; of the candidates of every layer for `ligru` and `sligru`.
-        bidirectional: Read the sequence backwards too (N = 2 instead of 1); not `srupp`, `mingru` and
-            `gated-linear`.
+        dropout: Dropout between layers; for `ligru` and `sligru`, on the candidates of every layer.
+        bidirectional: Read the sequence backwards too (N = 2 instead of 1); not supported by `srupp`,
+            `mingru` or `gated-linear`.
         options: Options that only some encoders have.
         activation_checkpointing: Keep only the inputs of the layers for the backward pass and recompute the
-            rest: layer by layer where the encoder is a list of layers, else all at once.
+            rest: layer by layer if the encoder is a list of layers, else all at once.
 
     Raises:
         ValueError: `name` is unknown, does not have one of the options, or there are too many layers.
@@ -135,10 +135,10 @@ class RecurrentEncoder(nn.Module):
 
         Returns:
             h: (T, B, N·D) outputs, zero at padding.
-            state: The final states, for the next call: c for `sru`, h for `gru`, (h, c) for `lstm`; the
-            others have their own. That of `srupp` in training is a tuple of c and of the inputs that each
-            attention remembers, through which the next segment's loss reaches the keys and values, as in
-            Transformer-XL.
+            state: The final states, for the next call: c for `sru`, h for `gru`, (h, c) for `lstm`; other
+            encoders have their own forms. In training, the state of `srupp` is a tuple of c and the inputs
+            that each attention remembers; through these, the loss of the next segment reaches the keys and
+            values, as in Transformer-XL.
         """
         recomputes = self.activation_checkpointing and self.training and torch.is_grad_enabled()
         run = partial(checkpoint, use_reentrant=False) if recomputes else call

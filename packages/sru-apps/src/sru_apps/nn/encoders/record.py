@@ -28,12 +28,12 @@ class Options:
 
 
 def call(module: Run, *args: Any, **options: Any) -> tuple[Tensor, Any]:
-    """Call a module: a `Run` that does nothing else."""
+    """Call a module: the `Run` without checkpointing."""
     return module(*args, **options)
 
 
 def between_layers(dropout: float, num_layers: int) -> float:
-    """The dropout of a stack; none if there is no second layer to put it before."""
+    """Return the dropout between layers: 0 for a single layer."""
     return dropout if num_layers > 1 else 0.0
 
 
@@ -96,7 +96,7 @@ def step_stack(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
 
 
 class Encoder(NamedTuple):
-    """An encoder. Its file declares one, and `sru_apps.nn.encoders` has a row for it."""
+    """An encoder, declared in its own file and listed in `sru_apps.nn.encoders`."""
 
     build: Callable[..., nn.Module]
     """Called with (input_size, hidden_size, num_layers, dropout=, bidirectional=, **options)."""
@@ -109,4 +109,4 @@ class Encoder(NamedTuple):
     step: Callable[[Any, Tensor, Any], tuple[Tensor, Any]] = step_stack
     """Reads one position."""
     drop_inside: Callable[[Any, float], None] | None = None
-    """Puts variational dropout inside every layer, the last one too, where the cell has a place for it."""
+    """Applies variational dropout inside every layer, including the last; None if the cell cannot."""

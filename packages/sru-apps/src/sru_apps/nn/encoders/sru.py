@@ -58,7 +58,7 @@ def drop_inside(rnn: Any, dropout: float) -> None:
 
     Args:
         rnn: The stack.
-        dropout: The probability; if the stack has its own for the input, that one is kept.
+        dropout: The probability; the stack's own input dropout, if any, is kept.
     """
     for layer in rnn.rnn_lst:
         layer.dropout, layer.rnn_dropout = dropout, layer.rnn_dropout or dropout

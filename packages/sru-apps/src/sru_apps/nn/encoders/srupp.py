@@ -89,7 +89,7 @@ def read_with_memory(
     """Read a segment and return the outputs of `SRUpp.stream`, with gradients through the memory's weights.
 
     `stream` remembers keys and values; once they are detached, the loss of a segment does not reach the
-    matrices that made them. Here the inputs of the attention are kept, and keys and values recomputed.
+    matrices that produced them. Here the inputs of the attention are kept, and keys and values recomputed.
 
     Args:
         rnn: A causal stack that normalises its memory.
@@ -125,7 +125,7 @@ def read_with_memory(
 
 
 def _of_earlier_sequences(gone: Tensor | None, reset: Tensor | None, x: Tensor, remembered: int) -> Tensor:
-    """Mark what later positions must not attend to: `(M + T, B)`, True where a sequence begins after it."""
+    """Mark the positions of earlier sequences, `(M + T, B)`, which later positions must not attend to."""
     length, batch = x.shape[:2]
     before = x.new_zeros(remembered, batch, dtype=torch.bool) if gone is None else gone
     if reset is None:
@@ -135,7 +135,7 @@ def _of_earlier_sequences(gone: Tensor | None, reset: Tensor | None, x: Tensor, 
 
 
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Read one position; a state from training is continued as training would."""
+    """Read one position; a state from training is continued as in training."""
     if state is None or isinstance(state, SRUppState):
         return rnn.step(x, state)  # type: ignore[no-any-return]
     h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=call)

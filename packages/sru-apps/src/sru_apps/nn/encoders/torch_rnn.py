@@ -42,7 +42,7 @@ def read(
 ) -> tuple[Tensor, Any]:
     """Read a sequence, packed if there is padding, and in pieces if sequences begin within it.
 
-    In a graph for export it is a loop, because PyTorch would unroll its own modules step by step.
+    In an export, the sequence is read in a loop, because PyTorch would unroll its own modules step by step.
     """
     if TORCH_2_13 and torch.compiler.is_exporting() and reset is None:
         return read_in_loop(rnn, x, mask, state)
@@ -83,7 +83,7 @@ def read_pieces(
     ways = 2 if rnn.bidirectional else 1
 
     def before(given: Tensor) -> Tensor:
-        """Give the state of a row to its first piece; the second direction begins with the last one."""
+        """Assign the state of a row to its first piece or, for the backward direction, to its last."""
         all_pieces = given.new_zeros(given.shape[0], len(lengths), given.shape[2])
         all_pieces[::ways, first] = given[::ways].masked_fill(anew[:, None], 0.0)
         if ways == 2:

@@ -76,7 +76,7 @@ def reply(task: Task, args: Sequence[str]) -> int:
 
 
 def _asked(ask: str) -> Iterator[str]:
-    """Yield the lines of standard input, and print something before each is read."""
+    """Yield the lines of standard input, printing a prompt before each."""
     print(ask, end="", flush=True)
     with input_lines() as groups:
         for lines in groups:

@@ -26,7 +26,7 @@ from sru_data.tokenizers import (
 _HELD_OUT = 20
 """Without a validation file, one dialogue in this many is held out."""
 _SUBWORDS = 4000
-"""Default size of a vocabulary of subwords."""
+"""Default size of a subword vocabulary."""
 
 
 class ChatData(BatchData[Lesson, Segment]):
@@ -47,7 +47,7 @@ class ChatData(BatchData[Lesson, Segment]):
 
     Attributes:
         dialogues: The dialogues to train on, and those to validate on.
-        tokenizer: Dialogues to numbers; trained on the training dialogues where none is given.
+        tokenizer: The tokenizer of dialogues; trained on the training dialogues if none is given.
 
     Raises:
         ValueError: A size is less than 1.
@@ -81,10 +81,10 @@ class ChatData(BatchData[Lesson, Segment]):
         self.dataset = self.group = name_of_files(train_file)
 
     def setup(self, stage: str) -> None:
-        """Read the dialogues and turn them into numbers.
+        """Read the dialogues and turn them into token ids.
 
         Raises:
-            DataError: A file is missing or wrongly formed, holds too few dialogues to hold one out, or has no
+            DataError: A file is missing or malformed, contains too few dialogues to hold one out, or has no
                 answer within `max_length`.
         """
         if self.parts:

@@ -1,4 +1,4 @@
-"""Models that answer, and conversations with them."""
+"""Trained chat models, and conversations with them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Conversation:
             message: What the user says; None lets the bot speak first.
 
         Yields:
-            The text of the answer, in pieces as they become certain.
+            The text of the answer, in pieces as they become final.
         """
         end = self._tokenizer.end_id
         question = [*self._unread, *self._tokenizer.encode_question(message)]
@@ -82,14 +82,14 @@ class Conversation:
 
 
 class TrainedChatModel(Trained):
-    """A trained model that answers, and one conversation with it.
+    """A trained chat model, and one conversation with it.
 
         bot = sru_apps.load("runs/chat/small/first")
         print(bot.reply("Hello!"))
         print(bot.reply("And you?"))
 
-    Its tokenizer is a `DialogueTokenizer`. For several conversations at a time, or an answer in pieces as
-    they come, make a `Conversation` of the model for each.
+    Its tokenizer is a `DialogueTokenizer`. For several conversations at a time, or to stream an answer,
+    create a `Conversation` with the model for each.
     """
 
     config_class = LanguageModelConfig

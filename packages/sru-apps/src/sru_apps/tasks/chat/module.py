@@ -1,4 +1,4 @@
-"""The training of a model that answers."""
+"""The training of a chat model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sru_apps.train.optimizers import OptimizerConfig
 class ChatModule(LanguageModelModule):
     """A language model of dialogues, trained on the bot's words only.
 
-        loss = (1/N) · Σ −log p(target)    over the N tokens of a batch that the bot says
+        loss = (1/N) · Σ −log p(target)    over the N tokens that the bot says in a batch
 
-    Each dialogue is read from its beginning; no state is carried from one to another. The figure is the
-    perplexity for every kind of token.
+    Each dialogue is read from its beginning; no state is carried between dialogues. The figure is perplexity
+    for every kind of token.
     """
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Dialogues as numbers."""
+"""Dialogues as token ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Lesson = Segment
 
 
 class DialogueTokenizer(MarkedTokenizer):
-    """A tokenizer for text, with three more numbers that no text can contain.
+    """A tokenizer for text, with three more ids that no text can produce.
 
         <user> what the user says <bot> what the bot says <end> <user> ...
 
@@ -36,7 +36,7 @@ class DialogueTokenizer(MarkedTokenizer):
         """Return the ids that the model reads before it answers.
 
         Args:
-            said: What the user says; None or nothing makes the bot speak first.
+            said: What the user says; None or an empty text makes the bot speak first.
         """
         question = [] if not said else [self.user_id, *self.text.encode(said)]
         return [*question, self.bot_id]

@@ -59,7 +59,7 @@ class Reliability:
             logits: (B, C) scores.
             labels: (B,) int64, or (B, C) bool.
             temperature: As for `probabilities`.
-            multi_label: Likewise.
+            multi_label: As for `probabilities`.
         """
         found = probabilities(logits, temperature, multi_label=multi_label)
         self._nats += float(nll(logits, labels, temperature)) * len(labels)
@@ -103,7 +103,7 @@ class Reliability:
 
 
 def nll(logits: Tensor, labels: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
-    """The mean negative log-likelihood of labels, in float64; of several labels per text, their mean.
+    """The mean negative log-likelihood of labels, in float64; with several labels per text, over all labels.
 
     Args:
         logits: (B, C) scores.
@@ -130,7 +130,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """
     if not len(labels):
         return 1.0
-    # A command may have switched gradients off for its measurements.
+    # The command may have disabled gradients for its measurements.
     with torch.inference_mode(False), torch.enable_grad():
         scores, truth = logits.clone(), labels.clone()
         logarithm = torch.zeros((), dtype=torch.float64, requires_grad=True)

@@ -1,4 +1,4 @@
-"""The convolutional encoder, which is only for sentences."""
+"""The convolutional encoder, for sentences only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CNNEncoder(nn.Module):
 
         Args:
             x: (T, B, E) word vectors.
-            mask: (T, B) bool, True where there is padding, which must follow the words; None without any.
+            mask: (T, B) bool, True at padding, which must follow the words; None without padding.
 
         Returns:
             (B, output_size), not negative.

@@ -26,7 +26,7 @@ from sru_data.tables import Kind, Row, Table, open_table
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
-    """Print label and probability of sentences from the arguments, from files or standard input."""
+    """Print labels and probabilities of sentences from the arguments, from files or standard input."""
     options = parse_options(
         "sru classify predict",
         "Print the label and probability of your own sentences, one row per sentence, in order. An empty "
@@ -80,7 +80,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
 
 
 def _is_text(files: Sequence[str], options: Namespace) -> bool:
-    """Whether this is one file of lines in UTF-8, which are printed as they are read."""
+    """Whether the input is one UTF-8 file of lines, whose labels are printed as lines are read."""
     (first, *others) = files
     path = Path(first)
     named_so = path.suffix in ("", ".txt") and not path.is_dir() and not has_magic(first)
@@ -93,7 +93,7 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
     with nullcontext([given]) if given else input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
         classifier: Classifier = load_trained(task, Path(options.model))
         unknown, doubts = UnknownParts(classifier.tokenizer), Doubts("sentences")
-        # Those of a file are reported together at the end.
+        # Unknown words of a file are reported together at the end.
         report = unknown.report if file is None else unknown.count
         for lines in groups:
             first = count + 1

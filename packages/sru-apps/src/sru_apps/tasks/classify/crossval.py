@@ -19,8 +19,8 @@ def crossval(task: Task, args: Sequence[str]) -> int:
 
     Args:
         task: The task.
-        args: The command line after `sru classify crossval`: that of `fit`; `--resume` names the folder of
-            the folds.
+        args: The command line after `sru classify crossval`: the options of `fit`; `--resume` names the
+            folder of the folds.
 
     Returns:
         The exit status; 130 after Ctrl-C.

@@ -31,15 +31,15 @@ class Batch(NamedTuple):
     """A batch of labelled sentences, time-major."""
 
     ids: Tensor
-    """(T, B) int64 word numbers."""
+    """(T, B) int64 word ids."""
     mask: Tensor | None
-    """(T, B) bool, True at padding; None without any, which is faster."""
+    """(T, B) bool, True at padding; None without padding, which is faster."""
     labels: Tensor
-    """(B,) int64; for any number of labels (B, C) bool."""
+    """(B,) int64, or (B, C) bool if a sentence may have any number of labels."""
     pair_ids: Tensor | None = None
     """(T', B) int64, the second sentences of pairs."""
     pair_mask: Tensor | None = None
-    """Their padding, as `mask`."""
+    """Their padding, like `mask`."""
 
     @property
     def inputs(self) -> tuple[Tensor | None, ...]:
@@ -48,10 +48,10 @@ class Batch(NamedTuple):
 
 
 class SentenceData(BatchData[Item, Batch]):
-    """The splits of a published set, or of your own files, as batches of word numbers.
+    """The splits of a published set, or of your own files, as batches of word ids.
 
-    The vocabulary is the words of the training sentences. With pretrained vectors it is followed by the most
-    frequent other words of their file, whose vectors are kept as they are.
+    The vocabulary is the words of the training sentences. With pretrained vectors, it also contains the most
+    frequent other words of their file, whose vectors stay fixed.
 
     Args:
         name: A published set: mr, cr, subj, mpqa, trec, sst1 or sst2.
@@ -88,15 +88,15 @@ class SentenceData(BatchData[Item, Batch]):
     Attributes:
         splits: The sentences.
         label_names: The names of the classes.
-        multi_label: Whether a sentence may have any number of them.
+        multi_label: Whether a sentence may have any number of classes.
         pairs: Whether two sentences are classified together.
-        tokenizer: Text to word numbers.
-        fixed_vectors: How many of the last vectors are kept as they are.
+        tokenizer: Converts text to word ids.
+        fixed_vectors: The number of vectors at the end that stay fixed.
         pretrained: The vectors to start from, if a file was named.
 
     Raises:
         ValueError: A size is less than 1, or options exclude each other.
-        UserError: No data set is named, or both a published set and files are.
+        UserError: Neither a published set nor files are named, or both are.
     """
 
     pretrained: EmbeddingMatrix | None = None
@@ -165,17 +165,17 @@ class SentenceData(BatchData[Item, Batch]):
 
     @property
     def folds(self) -> int:
-        """The number of folds of a cross-validation; 0 where there is a test set."""
+        """The number of folds of a cross-validation; 0 if there is a test set."""
         if self.hparams["name"] is None:
             return classification.NUM_FOLDS if self.hparams["test_file"] is None else 0
         return classification.count_folds(self.hparams["name"])
 
     def setup(self, stage: str) -> None:
-        """Read, or download, the sentences and the word vectors, and number the words.
+        """Read, or download, the sentences and the word vectors, and build the vocabulary.
 
         Raises:
-            DataError: A file is missing or wrongly formed.
-            UserError: No vocabulary can be made of the sentences.
+            DataError: A file is missing or malformed.
+            UserError: No vocabulary can be built from the sentences.
         """
         if self.parts:
             return
@@ -208,7 +208,7 @@ class SentenceData(BatchData[Item, Batch]):
         return chain((example.text for example in train), pairs)
 
     def class_weights(self) -> list[float] | None:
-        """Return the weights that balance the classes, if that was chosen.
+        """Return the weights that balance the classes, if requested.
 
         Raises:
             DataError: A class has no training example.
@@ -249,7 +249,7 @@ class SentenceData(BatchData[Item, Batch]):
         return max(len(item.ids), 0 if item.pair is None else len(item.pair))
 
     def lengths(self, items: Any) -> list[int]:
-        """The number of words of each."""
+        """The number of words of each item."""
         return items.lengths()  # type: ignore[no-any-return]
 
     @staticmethod
@@ -272,10 +272,10 @@ class SentenceData(BatchData[Item, Batch]):
         return {**state, "labels": self.label_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's tokenizer and labels.
+        """Restore a checkpoint's tokenizer and labels.
 
         Raises:
-            DataError: The data produced different ones: the numbers would mean other tokens or labels.
+            DataError: The data produced different ones, so the ids would mean other tokens or labels.
         """
         labels = state_dict.get("labels")
         if labels is not None and self.parts:

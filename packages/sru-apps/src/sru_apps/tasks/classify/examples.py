@@ -23,7 +23,7 @@ class Item(NamedTuple):
     ids: Tensor
     """(T,) int64."""
     label: int | Tensor
-    """A class, or for any number of labels (C,) bool."""
+    """A class, or (C,) bool if a text may have any number of labels."""
     pair: Tensor | None = None
     """The second text, (T',) int64."""
 
@@ -33,7 +33,7 @@ class PackedTexts:
 
     Args:
         texts: The texts.
-        tokenizer: What encodes them.
+        tokenizer: The tokenizer that encodes them.
 
     Attributes:
         ids: (total,) int32, all texts.
@@ -64,7 +64,7 @@ class EncodedExamples(Sequence[Item]):
 
     Args:
         examples: Texts and labels.
-        tokenizer: What encodes the texts.
+        tokenizer: The tokenizer that encodes the texts.
         num_classes: C.
     """
 
@@ -111,7 +111,7 @@ class EncodedExamples(Sequence[Item]):
         return labels.bincount(minlength=self.num_classes)
 
     def summary(self, names: Sequence[str]) -> str:
-        """Name the first classes, each with the number of its examples.
+        """List the first classes, each with its number of examples.
 
         Args:
             names: The names of the classes.
@@ -124,11 +124,11 @@ class EncodedExamples(Sequence[Item]):
         """Return the weights that balance the classes.
 
         With N examples, n_c of them in class c, the weight of c is N/(C·n_c); if an example may have any
-        number of labels, it is (N − n_c)/n_c for those that have c, and at least 1/N.
+        number of labels, it is (N − n_c)/n_c for those with c, and at least 1/N.
 
         Args:
             names: The names of the classes.
-            place: What to call the data in an error.
+            place: The name of the data in an error.
 
         Raises:
             DataError: A class has no example.
@@ -159,6 +159,6 @@ class EncodedExamples(Sequence[Item]):
 
 
 def pad(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Return texts padded to the longest, time-major, and the mask of the padding, None without any."""
+    """Return texts padded to the longest, time-major, and the padding mask, or None without padding."""
     padded = pad_sequences(texts, batch_first=False)
     return padded.ids, padded.mask if padded.mask.any() else None

@@ -23,7 +23,7 @@ _MOST_ROWS = 10
 def scores(
     network: Any, data: Any, part: str, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-    """Yield the scores of each batch of a part of the data, the labels, and the places of the texts.
+    """Yield the scores and labels of each batch of a part of the data, and the indices of its texts.
 
     Args:
         network: The network, in evaluation mode, on the device.
@@ -50,7 +50,7 @@ def write(
             `calibration.png` and `mistakes.csv` go.
         part: The part of the data to measure on.
         device: Where to compute.
-        calibrate: Fit a temperature on the validation set first; otherwise the module's own counts.
+        calibrate: Fit a temperature on the validation set first; otherwise the module's own is used.
     """
     network = module.network.eval().to(device)
     multi_label = module.config.multi_label

@@ -33,7 +33,7 @@ class ClassifierConfig(EncoderOptions):
     """Scores per sentence."""
     # Factories, because a field with a plain default is a command-line option.
     fixed_vectors: int = field(default_factory=int)
-    """The last rows of the embedding that training leaves as they are."""
+    """The number of rows at the end of the embedding that stay fixed in training."""
     multi_label: bool = field(default_factory=bool)
     """Whether a sentence may have any number of classes."""
     pairs: bool = field(default_factory=bool)
@@ -83,16 +83,16 @@ class ClassifierConfig(EncoderOptions):
 
 
 class SentenceClassifier(nn.Module):
-    """Scores per class for sentences of word numbers, or for pairs of them.
+    """Scores per class for sentences of word ids, or for pairs of them.
 
         x = dropout(embedding(ids))        h = encoder(x)        logits = W · dropout(s) + b
-        s = [max_t h_t; mean_t h_t], or as `pooling` says, over the words only; the CNN pools by itself
-        s = [u; v; |u − v|; u ⊙ v] for the summaries u, v of a pair, both of the same encoder
+        s = [max_t h_t; mean_t h_t], or as `pooling` specifies, over the words only; the CNN pools by itself
+        s = [u; v; |u − v|; u ⊙ v] for the summaries u, v of a pair, both from the same encoder
 
     Args:
         config: Sizes and choices.
 
-    Source: of the features of a pair, Conneau et al., "Supervised Learning of Universal Sentence
+    Source: for the features of a pair, Conneau et al., "Supervised Learning of Universal Sentence
     Representations from Natural Language Inference Data" (2017), section 3.1.
     """
 
@@ -131,17 +131,17 @@ class SentenceClassifier(nn.Module):
         """Score a batch.
 
         Args:
-            ids: (T, B) int64 word numbers.
-            mask: (T, B) bool, True at padding, which must follow the words; no sentence is empty. None where
-                there is no padding.
-            pair_ids: The second sentences, where pairs are classified: (T', B).
+            ids: (T, B) int64 word ids.
+            mask: (T, B) bool, True at padding, which must follow the words; no sentence is empty. None
+                without padding.
+            pair_ids: (T', B), the second sentences, if pairs are classified.
             pair_mask: Their padding.
 
         Returns:
             (B, num_classes) logits.
 
         Raises:
-            ValueError: The second sentences are missing, or the model is not one of pairs.
+            ValueError: The second sentences are missing, or given to a model that does not classify pairs.
         """
         if (pair_ids is not None) != self.config.pairs:
             wanted = "pairs of sentences" if self.config.pairs else "single sentences"

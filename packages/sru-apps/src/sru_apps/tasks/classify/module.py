@@ -27,10 +27,10 @@ class ClassifierModule(TaskModule):
 
     Args:
         config: The network, or its `dataclasses.asdict`.
-        optimizer: The optimizer and its schedule, or the same.
+        optimizer: The optimizer and its schedule, or their `dataclasses.asdict`.
         label_names: The names of the classes.
-        class_weights: The weight of each class in the loss of training; with several labels per sentence,
-            that of the sentences which have it.
+        class_weights: The weight of each class in the training loss; with several labels per sentence, the
+            weight of the sentences that have it.
         label_separator: The separator between several labels of a sentence.
         temperature: The divisor of the exported model's logits, which calibrates its probabilities.
     """

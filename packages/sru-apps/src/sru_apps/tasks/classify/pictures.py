@@ -28,13 +28,13 @@ def shorten(label: str, most: int = _LONGEST_LABEL) -> str:
 
 
 def draw_confusion(path: Path, counts: Tensor, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix, each row in shares of its class, with the counts where there is room.
+    """Draw a confusion matrix, each row normalised by its class, with the counts if there is room.
 
     Args:
         path: The PNG to write or replace.
         counts: (C, C) int64; the true class in rows, the predicted one in columns.
         labels: The names of the C classes.
-        title: What is above it.
+        title: The title above it.
     """
     size = len(labels)
     shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
@@ -87,7 +87,7 @@ def _write_numbers(axes: Axes, counts: Tensor, shares: Tensor) -> None:
     for row, (numbers, parts) in enumerate(zip(counts.tolist(), shares.tolist(), strict=True)):
         for column, (number, part) in enumerate(zip(numbers, parts, strict=True)):
             if not number and size > 12:
-                continue  # Cells left empty are just as clear, and make the others easier to find.
+                continue  # Empty cells are just as clear, and make the others easier to find.
             percent = "<1" if part < 0.005 else f"{100 * part:.0f}"
             text = f"{number}\n{percent} %" if with_share and number else str(number)
             axes.text(
@@ -106,7 +106,7 @@ def draw_reliability(path: Path, found: Mapping[str, Reliability], title: str, y
 
     Args:
         path: The PNG to write or replace.
-        found: What was counted, by name; one or two.
+        found: The counts by name; one or two.
         title: The title above it.
         y_label: The label of the vertical axis.
     """

@@ -15,12 +15,12 @@ from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.reading import UNPRINTABLE
 
-# Words read at once, including padding, and sentences sorted by length together; they limit the memory.
+# Words per batch, including padding, and sentences sorted by length together; both bound memory use.
 _AT_ONCE = 8192
 _WINDOW = 8192
 _LONGEST = 1 << 16
 NOTHING_KNOWN = "none of it is in the model's vocabulary"
-"""The note on a sentence of only unknown words, whose label is meaningless."""
+"""The note on a sentence of unknown words only, whose label is meaningless."""
 CUT_OFF = f"only its first {_LONGEST:,} characters were read"
 """The note on a sentence that was too long and was truncated."""
 
@@ -31,14 +31,14 @@ class Prediction(NamedTuple):
     text: str
     """The sentence."""
     label: str | None
-    """Name of the most probable class; of several labels, their names joined by the separator. None for a
+    """Name of the most probable class, or the names of several labels joined by the separator. None for a
     sentence without words."""
     probability: float | None
-    """Its probability; of several labels, that of the least certain decision for or against a class."""
+    """Its probability; with several labels, that of the least certain decision for or against a class."""
     probabilities: dict[str, float] | None = None
-    """The probability of every class, if it was asked for."""
+    """The probability of every class, if requested."""
     note: str | None = None
-    """What makes the label doubtful: `NOTHING_KNOWN`, `CUT_OFF` or nothing."""
+    """Why the label is doubtful: `NOTHING_KNOWN`, `CUT_OFF` or None."""
     pair: str | None = None
     """The second sentence of a pair."""
 
@@ -81,7 +81,7 @@ class Classifier(Trained):
         """Refuse labels and other entries that do not fit the network.
 
         Raises:
-            ValueError: One does not fit.
+            ValueError: An entry does not fit.
         """
         names = entries["labels"]
         check_labels([names] if isinstance(names, str) else list(names), config.num_classes)
@@ -108,11 +108,11 @@ class Classifier(Trained):
             probabilities: Also return the probability of every class.
 
         Returns:
-            One prediction per sentence, in their order.
+            One prediction per sentence, in order.
 
         Raises:
-            ValueError: The model is for pairs and there are none, or the reverse, their numbers differ, or
-                one of them is not a string.
+            ValueError: `pairs` is missing for a model of pairs or given for another, the numbers of texts and
+                pairs differ, or an item is not a string.
         """
         if isinstance(texts, str):
             raise ValueError(f"predict: texts must be a list of texts, got one text: [{texts[:40]!r}]")
@@ -132,12 +132,12 @@ class Classifier(Trained):
         """Classify a stream of sentences, in batches.
 
         Args:
-            rows: The sentences, each as a sequence of one, or pairs of them.
+            rows: Sequences of one sentence, or of two if pairs are classified.
             probabilities: Also return the probability of every class.
             report: Called with the sentences and their tokens, like `UnknownParts.report` or `count`.
 
         Yields:
-            One prediction per row, in their order.
+            One prediction per row, in order.
         """
         rows = iter(rows)
         while window := list(islice(rows, _WINDOW)):
@@ -169,7 +169,7 @@ class Classifier(Trained):
 
     @torch.inference_mode()
     def _probabilities(self, ids: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-        """Return (B, classes) for rows of one sentence or two, read in the order of their lengths."""
+        """Return (B, classes) for rows of one or two sentences, which are batched by length."""
         order = sorted(range(len(ids)), key=lambda row: [len(part) for part in ids[row]])
         results = []
         for rows in _batches(ids, order):
@@ -184,7 +184,7 @@ class Classifier(Trained):
 
 
 def _checked(name: str, texts: Iterable[str]) -> Iterator[str]:
-    """Yield texts, and refuse the values that tables have in place of missing texts."""
+    """Yield texts, and refuse other values, such as NaN for a missing text in a table."""
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"predict: {name}[{place}] must be a string, got {repr(text)[:40]}")
@@ -209,10 +209,10 @@ def check_labels(names: Sequence[Any], num_classes: int) -> None:
 
     Args:
         names: The names.
-        num_classes: How many the network has.
+        num_classes: The number of classes of the network.
 
     Raises:
-        ValueError: Their number differs from that of the classes, or they are not distinct printable texts.
+        ValueError: Their number differs from `num_classes`, or they are not distinct printable texts.
     """
     if len(names) != num_classes:
         raise ValueError(f"expected {num_classes} labels, got {len(names)}")
@@ -222,7 +222,7 @@ def check_labels(names: Sequence[Any], num_classes: int) -> None:
 
 
 def modern(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyper-parameters of a checkpoint in the current layout, whatever version wrote it."""
+    """Return the hyper-parameters of a checkpoint in the current layout, regardless of its version."""
     settings = dict(hyper_parameters)
     if "config" in settings:
         return settings

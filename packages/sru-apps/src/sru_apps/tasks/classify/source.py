@@ -21,17 +21,17 @@ _OF_FILES = {
     "encoding": "utf-8",
     "delimiter": None,
 }
-"""Options of your own files, and their defaults."""
+"""Options for your own files, and their defaults."""
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no data set, or two of them.
+    """Refuse options that name no data set, or two.
 
     Args:
         options: The options `--data.*`.
 
     Raises:
-        UserError: No data set is named or two are, or an option for files comes without files.
+        UserError: No data set is named or two are, or an option for files is given without files.
     """
     name, train = options["name"], options["train_file"]
     check_files(options)
@@ -64,7 +64,7 @@ def read_splits(options: Mapping[str, Any]) -> Splits:
         options: The options `--data.*`.
 
     Raises:
-        DataError: A file is missing or wrongly formed.
+        DataError: A file is missing or malformed.
     """
     fold, seed = options["fold"], options["seed"]
     if options["train_file"] is None:

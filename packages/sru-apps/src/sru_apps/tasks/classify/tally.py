@@ -12,20 +12,20 @@ from sru_apps.tasks.classify.calibration import Reliability, probabilities
 
 MOST_MISTAKES = 100
 LARGEST_MATRIX = 500
-"""The most classes for which there is a confusion matrix; it would have a million entries for 1,000."""
+"""The maximum number of classes for a confusion matrix; 1,000 classes would need a million entries."""
 
 
 class Mistake(NamedTuple):
-    """A wrong prediction, in the order in which they are sorted."""
+    """A wrong prediction; mistakes are sorted by these fields."""
 
     doubt: float
     """Minus the probability of the prediction."""
     place: int
-    """The place of the text."""
+    """The index of the text."""
     label: int
-    """The true label; of several, the label that was decided wrongly."""
+    """The true label; with several labels, the one that was decided wrongly."""
     predicted: int
-    """The predicted label; of several, 1 where the label was given wrongly and 0 where it was missed."""
+    """The predicted label; with several labels, 1 if the label was given wrongly and 0 if it was missed."""
     truth: float
     """The probability of the truth."""
 
@@ -39,7 +39,7 @@ class Tally:
         temperature: The divisor of the scores for the calibrated probabilities.
 
     Attributes:
-        texts: How many there were.
+        texts: The number of texts.
         right: How many texts had their label, or all their labels, predicted.
         hits: (C,) int64, how often each label was predicted rightly.
         predicted: (C,) int64, how often it was predicted.
@@ -47,7 +47,7 @@ class Tally:
         confusion: (C, C) int64, true label by predicted label; None with several labels or too many classes.
         raw: The calibration of the probabilities as they are.
         calibrated: The same with the temperature.
-        mistakes: The worst, at most 100.
+        mistakes: The worst mistakes, at most 100.
     """
 
     def __init__(self, classes: int, *, multi_label: bool = False, temperature: float = 1.0) -> None:
@@ -67,7 +67,7 @@ class Tally:
         Args:
             logits: (B, C) scores.
             labels: (B,) int64, or (B, C) bool with several labels.
-            indices: The places of the B texts.
+            indices: The indices of the B texts.
         """
         self.raw.add(logits, labels, 1.0, multi_label=self.multi_label)
         if self.calibrated is not self.raw:
@@ -111,7 +111,7 @@ class Tally:
 
             precision = hits/predicted      recall = hits/support      F1 = 2·hits/(predicted + support)
 
-        A division by zero gives 0. The macro mean is over the classes that are true or predicted somewhere;
+        A division by zero results in 0. The macro mean is over classes that occur as a label or prediction;
         the weighted mean weights each class by how often it is true; the micro figures are computed from the
         sums over all classes.
         """
@@ -139,7 +139,7 @@ class Tally:
 
 
 def _largest(probabilities: Tensor) -> Tensor:
-    """Find the largest, at most as many as are kept; of equal ones, the first."""
+    """Return the indices of the largest, at most `MOST_MISTAKES`; ties keep their order."""
     return probabilities.argsort(descending=True, stable=True)[:MOST_MISTAKES]
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary of a classifier: the words of the training text, and further ones that have a vector."""
+"""The vocabulary of a classifier: the words of the training text, and further words with vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OWNERS: dict[str, tuple[Unit, ...]] = {
     "vocab_size": ("words", "subwords", "characters"),
     "embeddings": ("words",),
 }
-"""The units that an option applies to."""
+"""The units that each option applies to."""
 
 
 def check_options(unit: Unit | None, tokenizer: str | None, **given: Any) -> None:
@@ -39,7 +39,7 @@ def check_options(unit: Unit | None, tokenizer: str | None, **given: Any) -> Non
         given: The other options; None, and 1 for `min_count`, mean the default.
 
     Raises:
-        ValueError: An option is for another unit, or a tokenizer is not to be trained.
+        ValueError: An option is for another unit, or for training a tokenizer although one is given.
     """
     given = {name: value for name, value in given.items() if value not in (None, 1)}
     if tokenizer is not None:
@@ -61,11 +61,11 @@ def make_tokenizer(texts: Iterable[str], name: str, options: Mapping[str, Any]) 
         options: The options `--data.*`.
 
     Returns:
-        The tokenizer, and how many of its last tokens have vectors that training leaves as they are.
+        The tokenizer, and the number of tokens at its end whose vectors stay fixed.
 
     Raises:
         DataError: A file is missing or damaged.
-        UserError: No vocabulary can be made of the texts.
+        UserError: No vocabulary can be built from the texts.
     """
     if options["tokenizer"] is not None:
         tokenizer = load_tokenizer(options["tokenizer"])

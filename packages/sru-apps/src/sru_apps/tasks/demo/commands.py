@@ -46,7 +46,7 @@ Result = tuple[LanguageModelModule, list[dict[str, float]]]
 
 
 def demo(args: Sequence[str]) -> int:
-    """Train both models, print the comparison and a sample, and say where the files are.
+    """Train both models, and print the comparison, a sample and the locations of the files.
 
     Args:
         args: The command line after `sru demo`.

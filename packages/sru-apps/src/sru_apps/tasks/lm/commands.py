@@ -39,7 +39,7 @@ class _Text(NamedTuple):
 
 
 def generate(task: Task, args: Sequence[str]) -> int:
-    """Print continuations of prompts, as they come."""
+    """Print continuations of prompts as they are generated."""
     options = parse_options(
         "sru lm generate",
         "Continue a prompt. Without --prompt and --prompt-file, it is read from standard input. An empty "

@@ -30,9 +30,9 @@ from sru_data.tokenizers import Tokenizer
 class LanguageModelData(TaskData):
     """The splits of a text as token files, which are prepared once and then mapped into memory.
 
-    The tokens of the training text come as `batch_size` contiguous streams, read side by side in segments of
-    `length` steps; where there are several processes each has its own streams. Validation and test read the
-    text in the same way, each token scored once, or with `window` in overlapping windows.
+    The tokens of the training text form `batch_size` contiguous streams, read in parallel in segments of
+    `length` steps; each process has its own streams. Validation and test read the text in the same way and
+    score each token once, or, with `window`, read it in overlapping windows.
 
     Args:
         name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
@@ -41,7 +41,7 @@ class LanguageModelData(TaskData):
             compressed; one path, a list, or a pattern such as 'books/*.txt.gz'.
         validation_file: Validation files; default: the end of `train_file` is held out.
         test_file: Test files.
-        text_field: The field or column with the text, where files have some; default: text.
+        text_field: The field or column with the text, in files that have fields; default: text.
         encoding: The encoding of the files; default: utf-8.
         data_dir: Folder with the data; default: $SRU_DATA; if unset, the data is downloaded.
         unit: What a token is: words, characters, bytes or subwords; default: the usual one for the corpus.
@@ -65,12 +65,12 @@ class LanguageModelData(TaskData):
 
     Attributes:
         prepared: The token files.
-        tokenizer: Text to tokens.
+        tokenizer: Converts text to tokens.
         separator: The id of `document_separator`, or None.
 
     Raises:
         ValueError: A size is out of its range.
-        UserError: There is no text, or two.
+        UserError: No text is named, or two are.
     """
 
     def __init__(
@@ -121,11 +121,11 @@ class LanguageModelData(TaskData):
         self._adopted: Tokenizer | None = None
 
     def prepare_data(self) -> None:
-        """Write the token files where they are missing, in one process while others wait.
+        """Write the token files if they are missing, in one process while others wait.
 
         Raises:
-            DataError: A text is missing, empty or not UTF-8, or the folder holds another one.
-            UserError: No vocabulary can be made of the text, or an option differs from how the folder was
+            DataError: A text is missing, empty or not UTF-8, or the folder holds another text.
+            UserError: No vocabulary can be built from the text, or an option differs from how the folder was
                 prepared.
         """
         if hasattr(self, "prepared"):
@@ -152,7 +152,7 @@ class LanguageModelData(TaskData):
         """Open the token files.
 
         Raises:
-            DataError: They do not belong to the checkpoint whose state was loaded.
+            DataError: They do not match the checkpoint whose state was loaded.
             UserError: The vocabulary has no `document_separator`.
         """
         self.prepare_data()
@@ -269,10 +269,10 @@ class LanguageModelData(TaskData):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Expect a checkpoint's tokenizer in the token files.
+        """Require the token files to have a checkpoint's tokenizer.
 
         Raises:
-            DataError: They have a different one: the tokens would mean something else.
+            DataError: They have a different one, so the ids would mean other tokens.
         """
         self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
         if state_dict.get("adopted"):

@@ -23,13 +23,13 @@ def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = No
 
         loss                nats/tokens
         perplexity          exp(loss)                   words and subwords
-        bits per character  loss/ln 2                   characters, where a token is one; likewise bytes
-        word perplexity     exp(nats/(words + lines))   subwords: as if a model of words and line ends had it
+        bits per character  loss/ln 2                   characters, if a token is one; likewise bytes
+        word perplexity     exp(nats/(words + lines))   subwords: as if from a model of words and line ends
 
     Args:
         unit: What a token is.
         nats: The negative log-likelihood of the tokens.
-        tokens: How many were scored.
+        tokens: The number of scored tokens.
         counts: The length of the text, if it was scored whole.
 
     Returns:

@@ -15,7 +15,7 @@ from sru_apps.nn.layers import Dropout
 from sru_apps.ranges import check_at_least, ranged
 from sru_nn.gemm import project
 
-# Positions of a prompt that are read at once; this limits the memory.
+# Positions of a prompt that are read at once; this bounds memory use.
 _READ_AT_ONCE = 1024
 _SHARED_RANGE, _WIDEST_RANGE = 0.1, 1000
 
@@ -29,7 +29,7 @@ class LanguageModelConfig(EncoderOptions):
     """
 
     vocab_size: int
-    """V, of the tokenizer."""
+    """V, the size of the tokenizer's vocabulary."""
     encoder: RecurrentName = "sru"
     """The encoder."""
     embedding_size: int = ranged(128, at_least=1)
@@ -98,7 +98,7 @@ class LanguageModelConfig(EncoderOptions):
         """The cutoffs in use.
 
         Raises:
-            ValueError: The vocabulary is too small to be cut.
+            ValueError: The vocabulary is too small to be divided.
         """
         return default_cutoffs(self.vocab_size) if self.cutoffs is None else self.cutoffs
 
@@ -108,10 +108,10 @@ class LanguageModel(nn.Module):
 
         x = dropout(embedding(ids))        h = encoder(x)        logits = W · dropout(P h) + b
 
-    P is optional. A plain embedding and a linear output layer start as PyTorch
-    starts them, or with an `initial_range` uniform within it and without bias, as in Zaremba et al.,
+    P is optional. A plain embedding and a linear output layer keep PyTorch's initialisation. With an
+    `initial_range`, their weights are uniform within it and the bias is zero, as in Zaremba et al.,
     "Recurrent Neural Network Regularization", 2014, and Merity et al., "Regularizing and Optimizing LSTM
-    Language Models", 2018; adaptive ones as `AdaptiveEmbedding` says.
+    Language Models", 2018. Adaptive layers are initialised as in `AdaptiveEmbedding`.
 
     Args:
         config: Sizes and choices.
@@ -179,7 +179,7 @@ class LanguageModel(nn.Module):
             state: The state returned for the preceding text; None at the start of a text.
 
         Returns:
-            logits: (T, B, V), log-probabilities of the symbol after each position, up to a constant each.
+            logits: (T, B, V), unnormalised log-probabilities of the symbol after each position.
             state: The states to continue from.
         """
         h, state = self._encode(ids, state)
@@ -198,8 +198,8 @@ class LanguageModel(nn.Module):
                 the preceding text; None for one document.
 
         Returns:
-            nll: (T, B) float32, or float64 in a model of it: the negative log-likelihoods; 0 where nothing is
-            scored.
+            nll: (T, B) float32, or float64 in a float64 model: the negative log-likelihoods; 0 where nothing
+            is scored.
             state: As `forward` returns it.
         """
         h, state = self._encode(inputs, state, reset)

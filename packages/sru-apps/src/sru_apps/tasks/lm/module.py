@@ -30,19 +30,19 @@ _WORDS = {
 class LanguageModelModule(TaskModule):
     """Truncated back-propagation through time: segments pass on the state but not its gradient.
 
-    The loss of a segment is the mean over its N targets, scaled where segments vary in length:
+    The loss of a segment is the mean over its N targets, scaled if segments vary in length:
 
         loss = (1/N) · Σ −log p(target)   · (T / nominal_length)
 
     Where a document begins in a batch, the preceding text is ignored.
 
-    A state is carried between the batches of a `StreamLoader`, and reset with each epoch; the batches of any
+    A state is carried between the batches of a `StreamLoader`, and reset at each epoch; the batches of any
     other loader are independent of each other. The carried states of all processes are part of a checkpoint
     within an epoch, so a resumed run equals an uninterrupted one.
 
     Args:
         config: The model, or its `dataclasses.asdict`.
-        optimizer: The optimizer and its schedule, or the same.
+        optimizer: The optimizer and its schedule, or their `dataclasses.asdict`.
         unit: What a token is, which determines the figure.
         nominal_length: The length of a segment whose loss has weight one, if lengths are random.
         separator: The id of the token that ends a document; None if a text is one document.
@@ -86,7 +86,7 @@ class LanguageModelModule(TaskModule):
 
     @classmethod
     def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the size of a vocabulary that can be cut according to the options."""
+        """Return a vocabulary size that is large enough for the cutoffs in the options."""
         return {"vocab_size": 1000 + max(options.get("cutoffs") or [0])}
 
     def describe(self, figures: Mapping[str, float]) -> str:

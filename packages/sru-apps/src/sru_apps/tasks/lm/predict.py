@@ -15,7 +15,7 @@ from sru_apps.tasks.lm.scoring import Score, score_groups
 class TrainedLanguageModel(Trained):
     """A trained language model, ready to use.
 
-    Continue a text, and measure another one:
+    Continue one text, and score another:
 
         model = sru_apps.load("runs/lm/quick/first")
         print("The king" + model.generate("The king", seed=1))
@@ -37,7 +37,7 @@ class TrainedLanguageModel(Trained):
         """Refuse a separator that is not a token id.
 
         Raises:
-            ValueError: It is not one.
+            ValueError: The separator is not a token id.
         """
         separator = entries.get("separator")
         if separator is not None and (type(separator) is not int or not 0 <= separator < config.vocab_size):
@@ -68,7 +68,7 @@ class TrainedLanguageModel(Trained):
             stop: The text ends before the first of these strings.
 
         Returns:
-            What was added, without the prompt.
+            The added text, without the prompt.
 
         Raises:
             ValueError: A number is out of range.
@@ -127,7 +127,7 @@ class TrainedLanguageModel(Trained):
             independent: Score each text by itself; otherwise the state is carried from one to the next.
 
         Returns:
-            One score per text, in their order: tokens, negative log-likelihood, perplexity.
+            One score per text, in order: tokens, negative log-likelihood, perplexity.
 
         Raises:
             ValueError: A single text is passed instead of a list.

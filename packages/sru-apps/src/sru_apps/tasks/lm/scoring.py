@@ -22,7 +22,7 @@ from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
 
-# Steps scored at once, and symbols of a batch of lines, including padding; they limit the memory.
+# Steps scored at once, and symbols per batch of lines, including padding; both bound memory use.
 _STEPS = 512
 _AT_ONCE = 8192
 
@@ -44,15 +44,15 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp(nll / tokens); NaN without a token."""
+        """exp(nll / tokens); NaN without tokens."""
         return exp(self.nll / self.tokens if self.tokens else math.nan)
 
     def bits_per(self, count: int) -> float:
-        """Mean bits per character or byte, of which there are `count`; NaN without any."""
+        """Return the mean bits per character or byte, given their number; NaN if it is 0."""
         return self.nll / math.log(2) / count if count else math.nan
 
     def __add__(self, other: Score) -> Score:
-        """The score of both texts."""
+        """Return the score of both texts together."""
         return Score(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
@@ -71,7 +71,7 @@ def score_lines(
             None if the text is one document.
 
     Yields:
-        One score per line, in their order.
+        One score per line, in order.
 
     Raises:
         DataError: The text is missing, empty or not UTF-8, or has a line of more than `MAX_LINE` characters.
@@ -99,7 +99,7 @@ def score_groups(
         separator: As for `score_lines`.
 
     Yields:
-        One score per line, in their order.
+        One score per line, in order.
     """
     tokenizer = model.tokenizer
     start = line_end(tokenizer)
@@ -151,9 +151,9 @@ class _Place(NamedTuple):
     """The place where reading continues: before a symbol that has been scored but not read."""
 
     state: State | None = None
-    """The state before it."""
+    """The state before the symbol."""
     begins: bool = False
-    """Whether it is the first of a document."""
+    """Whether the symbol is the first of a document."""
 
 
 @torch.inference_mode()
@@ -170,8 +170,8 @@ def _costs(
 
     Args:
         model: The trained model.
-        lines: The symbols of the lines, which are read side by side.
-        before: The symbol before each line, if there is one; without it, the cost of a line's first is None.
+        lines: The symbols of the lines, which are read as one batch.
+        before: The symbol before each line, if any; without one, the cost of a line's first symbol is None.
         place: The place of the symbol before each line.
         separator: As for `score_lines`.
 

@@ -22,13 +22,13 @@ _TEXT_FIELD, _ENCODING = "text", "utf-8"
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no text, or two of them.
+    """Refuse options that name no text, or two.
 
     Args:
         options: The arguments of `LanguageModelData`.
 
     Raises:
-        UserError: No text is named or two are, or an option for files comes without files.
+        UserError: No text is named or two are, or an option for files is given without files.
     """
     name, train_file = options["name"], options["train_file"]
     if name is not None and train_file is not None:
@@ -65,7 +65,7 @@ def find_corpus(options: Mapping[str, Any]) -> Corpus:
 
 
 def usual_unit(corpus: Corpus, options: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> Unit:
-    """Return what a token is, if no option says so.
+    """Return what a token is if no option specifies it.
 
     Args:
         corpus: The texts.
@@ -90,8 +90,8 @@ def prepare_corpus(
         tokenizer: A tokenizer to use regardless of the options.
 
     Raises:
-        DataError: A text is empty or not UTF-8, or the folder holds another one.
-        UserError: No vocabulary can be made of the text.
+        DataError: A text is empty or not UTF-8, or the folder holds another text.
+        UserError: No vocabulary can be built from the text.
     """
     given = tokenizer
     if given is None and options["tokenizer"] is not None:
@@ -136,7 +136,7 @@ def token_of(tokenizer: Tokenizer, text: str) -> int:
 
     Args:
         tokenizer: The tokenizer.
-        text: A token as the vocabulary spells it, such as `<eos>`, or a text that is one, such as a line end.
+        text: A token as in the vocabulary, such as `<eos>`, or a text that is one token, such as a line end.
 
     Raises:
         UserError: The vocabulary has no such token.

@@ -22,9 +22,9 @@ class Example(NamedTuple):
     features: Tensor
     """(T, F) float32."""
     targets: Tensor
-    """(S,) int64, the symbols of its transcript; (1,) its label."""
+    """(S,) int64, the symbols of its transcript; or (1,), its label."""
     index: int  # type: ignore[assignment]  # hides the method of tuples
-    """Its number in its part of the data."""
+    """Its index in its part of the data."""
 
 
 class Batch(NamedTuple):
@@ -33,13 +33,13 @@ class Batch(NamedTuple):
     features: Tensor
     """(T, B, F) float32."""
     mask: Tensor | None
-    """(T, B) bool, True at padding; None without any, which is faster."""
+    """(T, B) bool, True at padding; None without padding, which is faster."""
     targets: Tensor
-    """(B, S) int64, the symbols, padded with the blank; (B, 1) the labels."""
+    """(B, S) int64, the symbols, padded with the blank; or (B, 1), the labels."""
     target_lengths: Tensor
     """(B,) int64."""
     index: Tensor  # type: ignore[assignment]  # hides the method of tuples
-    """(B,) int64, the numbers of the utterances."""
+    """(B,) int64, the indices of the utterances."""
 
 
 def make_batch(examples: Sequence[Example]) -> Batch:
@@ -56,9 +56,9 @@ def make_batch(examples: Sequence[Example]) -> Batch:
 
 
 class Speakers:
-    """The mean and the standard deviation of the features of each speaker of a part, found when first needed.
+    """The mean and the standard deviation of the features of each speaker of a part, computed lazily.
 
-    A speaker at another speed sounds like another one, and has figures of their own.
+    At another speed, a speaker sounds like another speaker and has separate statistics.
 
     Args:
         part: The features, not normalised.
@@ -69,7 +69,7 @@ class Speakers:
         self._found: dict[tuple[str | None, float], tuple[Tensor, Tensor]] = {}
 
     def of(self, number: int, speed: float) -> tuple[Tensor, Tensor]:
-        """Return (F,) float64 each, for the speaker of an utterance at a speed."""
+        """Return the statistics, (F,) float64 each, for the speaker of an utterance at a speed."""
         speaker = self.part.utterances[number].speaker
         if (speaker, speed) not in self._found:
             own = (self.part.features(place, speed=speed) for place in self._numbers[speaker])
@@ -89,14 +89,14 @@ class Examples(Sequence[Example]):
 
     Args:
         part: Their features, not normalised.
-        config: How they were computed, and whether each utterance or speaker is normalised separately.
+        config: How the features were computed, and whether to normalise per utterance or per speaker.
         targets: The symbols of each utterance of the part.
-        numbers: (N,) int64, which utterances; default: all.
+        numbers: (N,) int64, the indices of the utterances; default: all.
         speeds: Speeds at which features were computed; each epoch draws one for each utterance.
         vtlp: The maximum distance from 1 of the factor that warps each utterance's frequencies in an epoch.
         seed: Seed of the speeds and factors.
         sampler: Provides the epoch; without it, utterances are not augmented.
-        speakers: What the speakers are normalised by, if it is known already.
+        speakers: The statistics to normalise speakers by, if they are known already.
 
     Attributes:
         lengths: (N,) int64, the number of frames of each at its original speed.
@@ -137,7 +137,7 @@ class Examples(Sequence[Example]):
         )
 
     def __len__(self) -> int:
-        """Return their number."""
+        """Return the number of utterances."""
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
@@ -146,11 +146,11 @@ class Examples(Sequence[Example]):
         return Example(self._features(number), self.targets[number], number)
 
     def _features(self, number: int) -> Tensor:
-        """Return the features for the network; an utterance is normalised last, like those of `extract`."""
+        """Return the features for the network; utterances are normalised last, as in `extract`."""
         speed, factor = self._drawn(number)
         features = self.part.features(number, speed=speed)
         if self.config.per_speaker:
-            # Before the warp: it turns the speaker into another one, with another mean.
+            # Normalise before the warp, which simulates another speaker with another mean.
             features = normalised(features, self._speakers.of(number, speed))
         if factor != 1:
             features = warp_frequencies(features, factor, config=self.config)

@@ -22,14 +22,14 @@ _SYMBOLS = 10
 
 
 def named(utterances: Sequence[Utterance]) -> str:
-    """List the first of some utterances."""
+    """List the ids of the first utterances."""
     names = ", ".join(shortened(utterance.id, 60) for utterance in utterances[:_NAMED])
     more = len(utterances) - _NAMED
     return f"{names} and {more:,} more" if more > 0 else names
 
 
 def number_labels(utterances: Sequence[Utterance], *, place: str) -> WordTokenizer:
-    """Number the labels of clips.
+    """Assign ids to the labels of clips.
 
     Args:
         utterances: The clips.
@@ -54,7 +54,7 @@ def check_labels(utterances: Sequence[Utterance], tokenizer: Any, *, place: str)
         place: The name of the data.
 
     Raises:
-        DataError: A clip has another label.
+        DataError: A clip has a label without training clips.
     """
     known = set(tokenizer.tokens[SPECIAL:])
     outside = {utterance: {str(utterance.label)} for utterance in utterances if utterance.label not in known}
@@ -68,12 +68,12 @@ def check_symbols(
 
     Args:
         utterances: The utterances.
-        symbols: Their transcripts as numbers.
+        symbols: Their transcripts as ids.
         tokenizer: The alphabet.
         place: The name of the data.
 
     Raises:
-        DataError: A transcript has one.
+        DataError: A transcript has such a symbol.
     """
     outside = {
         utterance: set(symbols_outside(tokenizer, utterance.text or ""))
@@ -95,9 +95,9 @@ def too_short(frames: Tensor, targets: Sequence[Tensor], *, subsampling: int, fa
     """Find the utterances that have fewer outputs than their transcripts need.
 
     Args:
-        frames: (N,) int64, the frames of each.
+        frames: (N,) int64, the number of frames of each.
         targets: The symbols of each.
-        subsampling: How many frames make one output.
+        subsampling: The number of frames per output.
         fastest: The highest speed of an utterance.
 
     Returns:
@@ -127,7 +127,7 @@ def choose(
         place: The name of the data.
 
     Returns:
-        Their numbers, (N,) int64, and the others by the reason.
+        Their indices, (N,) int64, and the other utterances by the reason for leaving them out.
 
     Raises:
         DataError: None is left, or one is too short for its transcript and the options refuse that.

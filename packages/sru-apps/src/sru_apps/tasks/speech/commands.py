@@ -154,7 +154,7 @@ def _follow(stream: Stream, pieces: Iterable[Tensor], size: int, rate: int, opti
             times.append(time.perf_counter() - start)
             count += len(samples)
     except KeyboardInterrupt:
-        # How a microphone is switched off.
+        # Ctrl-C ends microphone input.
         if not options.microphone:
             raise
     except FloatingPointError as error:
@@ -181,7 +181,7 @@ def _print_speed(seconds: float, spent: float) -> None:
 
 
 def raw_samples(source: Any, size: int) -> Iterator[Tensor]:
-    """Read samples of 16 bits as they come.
+    """Read samples of 16 bits as they arrive.
 
     Args:
         source: A stream of bytes.
@@ -220,7 +220,7 @@ def microphone(rate: int, size: int) -> Iterator[Tensor]:
     Raises:
         UserError: sounddevice is not installed, or there is no microphone.
     """
-    # Here, because nothing else needs it.
+    # Imported here because nothing else needs it.
     try:
         import sounddevice  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except (ImportError, OSError) as error:

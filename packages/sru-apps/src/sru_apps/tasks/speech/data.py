@@ -69,8 +69,7 @@ class SpeechData(BatchData[Example, Batch]):
         on_short: What to do with a training utterance that is too short for its transcript after subsampling:
             skip or refuse.
         subsampling: The factor by which the model shortens utterances: 1, 2 or 4.
-        speeds: Speeds, such as 0.9 1.0 1.1, of which one is chosen at random for each training utterance and
-            epoch.
+        speeds: Speeds, such as 0.9 1.0 1.1; one is chosen at random for each training utterance and epoch.
         vtlp: Vocal tract length perturbation of fbank: in each epoch, warp the frequencies of each training
             utterance by a factor from 1 - vtlp to 1 + vtlp; usually 0.1.
         shortest_first: The number of epochs that go from short to long utterances before the order is random.
@@ -87,7 +86,7 @@ class SpeechData(BatchData[Example, Batch]):
 
     Raises:
         ValueError: A size is less than 1, or an option has no such value.
-        UserError: No utterances are named, or two sets of them.
+        UserError: No utterances are named, or two sets are.
     """
 
     prepared: PreparedFeatures
@@ -168,7 +167,7 @@ class SpeechData(BatchData[Example, Batch]):
             self.has_test = "test" in self.prepared.parts
 
     def setup(self, stage: str) -> None:
-        """Open the prepared features and number the symbols.
+        """Open the prepared features and assign ids to the symbols.
 
         Raises:
             DataError: A transcript holds symbols outside the alphabet, or no utterance is left to train on.
@@ -224,7 +223,7 @@ class SpeechData(BatchData[Example, Batch]):
 
         Raises:
             DataError: The language model is missing or damaged.
-            UserError: It does not go with the options of the model.
+            UserError: It does not fit the options of the model.
         """
         if self._decoding is None or self._decoding[0] != config:
             made = Decoding(config, self.tokenizer, self.unit_of_symbols, self.language_model)
@@ -238,7 +237,7 @@ class SpeechData(BatchData[Example, Batch]):
         return statistics(train.part.features(number) for number in numbers.tolist())
 
     def opening(self) -> str:
-        """Count the utterances and the symbols, and say which are left out."""
+        """Count the utterances and the symbols, and list those left out."""
         parts: dict[str, Any] = self.parts
         sizes = ", ".join(
             f"{name} {len(part):,} ({int(part.lengths.sum()) / _FRAMES_PER_HOUR:.2f} h)"
@@ -259,7 +258,7 @@ class SpeechData(BatchData[Example, Batch]):
         return f"{self.opening()}\nPrepared features: {self.prepared.folder}"
 
     def train_dataloader(self) -> BatchLoader[Example, Batch]:
-        """The share of this process."""
+        """The training batches of this process."""
         train: Any = self.parts["train"]
         sampler = LengthBatchSampler(
             train.lengths,
@@ -273,7 +272,7 @@ class SpeechData(BatchData[Example, Batch]):
         """All test data.
 
         Raises:
-            UserError: There are none.
+            UserError: There is no test data.
         """
         if not self.has_test:
             raise UserError(f"{self.dataset} has no test utterances; give some with --test-file")

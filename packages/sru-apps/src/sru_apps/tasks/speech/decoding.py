@@ -58,7 +58,7 @@ class Decoding:
 
         Args:
             logits: (T, B, V).
-            mask: (T, B) bool, True at padding; None without any.
+            mask: (T, B) bool, True at padding; None without padding.
 
         Returns:
             B transcripts.

@@ -35,7 +35,7 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
     Args:
         module: The trained module.
         data: The data, set up.
-        folder: Where `utterances.tsv`, `alignments.txt` and `speakers.csv` go; of labels `clips.csv`,
+        folder: Where `utterances.tsv`, `alignments.txt` and `speakers.csv` go; for labels, `clips.csv`,
             `classes.json`, `classes.csv`, `confusion.json` and `confusion.png`.
         part: The part of the data to measure on.
         device: Where to compute.
@@ -60,7 +60,7 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
 def _outputs(
     module: Any, data: Any, part: str, device: torch.device
 ) -> Iterator[tuple[tuple[Tensor, Tensor | None], list[int]]]:
-    """Yield the network's output for each batch, and the numbers of the utterances."""
+    """Yield the network's output for each batch, and the indices of the utterances."""
     for batch in data.val_dataloader() if part == "validation" else data.test_dataloader():
         mask = None if batch.mask is None else batch.mask.to(device)
         yield module.network(batch.features.to(device), mask), batch.index.tolist()

@@ -32,12 +32,12 @@ class Errors(NamedTuple):
 
     @property
     def count(self) -> int:  # type: ignore[override]  # hides the method of tuples
-        """All errors."""
+        """The number of errors."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """The errors per word of the reference; their number if the reference is empty."""
+        """The errors per word of the reference; the number of errors if the reference is empty."""
         return self.count / max(1, self.length)
 
 
@@ -53,7 +53,7 @@ def count_errors(rate: Rate, references: Sequence[str], hypotheses: Sequence[str
         rate: What to count: `wer` and `per` count items between white space, `cer` characters, including
             the spaces between words.
         references: The true transcripts.
-        hypotheses: As many others.
+        hypotheses: The transcripts to score, one per reference.
 
     Raises:
         UserError: jiwer is not installed.
@@ -73,7 +73,7 @@ def alignment(reference: str, hypothesis: str) -> str:
 
     Args:
         reference: The true transcript.
-        hypothesis: Another one.
+        hypothesis: The transcript to compare with it.
 
     Returns:
         Lines with their ends.
@@ -81,7 +81,7 @@ def alignment(reference: str, hypothesis: str) -> str:
     jiwer = import_jiwer()
     found = jiwer.process_words([" ".join(reference.split())], [" ".join(hypothesis.split())])
     text = jiwer.visualize_alignment(found, show_measures=False, skip_correct=False)
-    # Without its first line, which is the number of the utterance.
+    # The first line is the number of the utterance.
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines()[1:] if line.strip())
 
 
@@ -89,7 +89,7 @@ class ErrorRates:
     """Adds up the errors of utterances.
 
     Args:
-        rates: Which.
+        rates: The error rates to compute.
     """
 
     def __init__(self, rates: Sequence[Rate]) -> None:
@@ -97,7 +97,7 @@ class ErrorRates:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all utterances."""
+        """Reset the errors."""
         self.errors = dict.fromkeys(self._rates, Errors(0, 0, 0, 0))
 
     def update(self, references: Sequence[str], hypotheses: Sequence[str]) -> None:
@@ -115,9 +115,9 @@ def import_jiwer() -> Any:
     """Return the module jiwer.
 
     Raises:
-        UserError: It is not installed.
+        UserError: jiwer is not installed.
     """
-    # Not at the top: transcribing needs no references.
+    # Imported here because transcribing does not need it.
     try:
         import jiwer  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:

@@ -18,7 +18,7 @@ from sru_apps.ranges import check_at_least, ranged
 from sru_data.features import spec_augment
 
 SPECIAL = 2
-"""The symbols that are no labels: padding, which is the blank, and the unknown."""
+"""The number of symbols that are not labels: padding, which is the blank, and the unknown symbol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class SpeechConfig(EncoderOptions):
     input_size: int
     """F, the features of a frame."""
     vocab_size: int
-    """Symbols of the alphabet, the blank included; of labels, two more than there are."""
+    """Symbols of the alphabet, including the blank; for a classifier, the number of labels plus two."""
     subsampling: int
     """The factor by which convolutions shorten an utterance before the encoder."""
     # A factory, because a field with a plain default is a command-line option.
@@ -98,12 +98,13 @@ class SpeechModel(nn.Module):
 
     on the left for symbols, on the right for labels.
 
-    `mean` and `scale` follow from the training data and are buffers, so that files of weights hold them.
+    `mean` and `scale` are computed from the training data and are buffers, so that they are saved with the
+    weights.
 
     Args:
         config: Sizes and choices.
 
-    Source: Graves et al., "Connectionist Temporal Classification" (2006); of SpecAugment, Park et al.,
+    Source: Graves et al., "Connectionist Temporal Classification" (2006); for SpecAugment, Park et al.,
     "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition" (2019).
     """
 
@@ -145,11 +146,11 @@ class SpeechModel(nn.Module):
         Args:
             features: (T, B, F) frames.
             mask: (T, B) bool, True at padding, which must follow the frames; no utterance is empty. None
-                where there is no padding.
+                without padding.
 
         Returns:
-            logits: (⌈T / subsampling⌉, B, vocab_size), or of labels (B, vocab_size - 2).
-            mask: Their padding, None where there is none.
+            logits: (⌈T / subsampling⌉, B, vocab_size), or for labels (B, vocab_size - 2).
+            mask: Their padding, or None without padding.
         """
         x, config = (features - self.mean) * self.scale, self.config
         if self.training and (config.time_masks or config.frequency_masks):
@@ -186,7 +187,7 @@ class SpeechModel(nn.Module):
     def stream(
         self, features: Tensor, state: SpeechState, *, last: bool = False
     ) -> tuple[Tensor, SpeechState]:
-        """Score the next piece of a stream; all pieces together give what `forward` gives in evaluation.
+        """Score the next piece of a stream; all pieces together equal `forward` in evaluation mode.
 
         Args:
             features: (T, B, F) frames, T may be 0.
@@ -212,13 +213,13 @@ def lengths_of(x: Tensor, mask: Tensor | None) -> Tensor:
 
     Args:
         x: (T, B, ...).
-        mask: (T, B) bool, True at padding; None without any.
+        mask: (T, B) bool, True at padding; None without padding.
     """
     return x.new_full((x.shape[1],), x.shape[0], dtype=torch.int64) if mask is None else (~mask).sum(0)
 
 
 def needed_outputs(targets: Tensor, lengths: Tensor) -> Tensor:
-    """Return the fewest outputs that can spell each transcript: (B,) int64.
+    """Return the minimum number of outputs that can spell each transcript: (B,) int64.
 
     Between two equal symbols there must be a blank.
 
@@ -237,7 +238,7 @@ def ctc_losses(
 
     Args:
         logits: (T, B, V).
-        mask: (T, B) bool, True at padding, which may hold any values; None without any.
+        mask: (T, B) bool, True at padding, which may hold any values; None without padding.
         targets: (B, S) int64, padded with the blank.
         target_lengths: (B,) int64.
 

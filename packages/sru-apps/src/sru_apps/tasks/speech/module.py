@@ -27,7 +27,7 @@ class SpeechModule(TaskModule):
 
     Args:
         config: The network, or its `dataclasses.asdict`.
-        optimizer: The optimizer and its schedule, or the same.
+        optimizer: The optimizer and its schedule, or their `dataclasses.asdict`.
         features: How features are computed, the fields of a `FeatureConfig`.
         unit: What a symbol of the alphabet is.
     """
@@ -74,7 +74,7 @@ class SpeechModule(TaskModule):
 
     @classmethod
     def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return placeholder values for what the data determines; any other factor would be refused."""
+        """Return placeholder values for what the data determines, with a valid `subsampling`."""
         return {**super().any_sizes(options), "subsampling": 1}
 
     def start(self, data: SpeechData) -> None:

@@ -27,9 +27,9 @@ class Transcript(NamedTuple):
     """What was said in an utterance, or the label of a clip."""
 
     text: str
-    """The words; of a model of labels, the most probable one."""
+    """The words or, from a classifier, the most probable label."""
     probability: float | None
-    """The probability of the label; None of words."""
+    """The probability of the label; None for words."""
     frames: int
     """The frames of the utterance."""
 
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
     """The results that became final with the latest piece of a stream."""
 
     text: str
-    """The text that follows what was decided before; often empty."""
+    """The text that follows the previous pieces; often empty."""
     log_probs: Tensor
     """(T, V) log-probabilities of the outputs that are known now; T may be 0."""
 
@@ -46,7 +46,7 @@ class Piece(NamedTuple):
 class Stream:
     """An utterance that arrives in pieces of any size.
 
-    The texts of all pieces together, and their log-probabilities, are those of the whole utterance.
+    Together, the texts and the log-probabilities of all pieces equal those of the whole utterance.
 
     Args:
         network: The network, which must be unidirectional.
@@ -76,7 +76,7 @@ class Stream:
         return self._read(self._features.accept(samples), last=False)
 
     def finish(self) -> Piece:
-        """End the utterance and return the rest."""
+        """End the utterance and return the remaining results."""
         return self._read(self._features.finish(), last=True)
 
     @torch.inference_mode()
@@ -123,7 +123,7 @@ class Transcriber(Trained):
         """Refuse features and units that do not fit the network.
 
         Raises:
-            ValueError: One does not fit.
+            ValueError: An entry does not fit.
         """
         size = FeatureConfig(**entries["features"]).size
         if size != config.input_size:
@@ -173,7 +173,7 @@ class Transcriber(Trained):
         return self._decoding
 
     def adapt_to(self, recordings: Iterable[str | Path]) -> Transcriber:
-        """Normalise what follows by the mean and the standard deviation of a speaker's recordings.
+        """Normalise subsequent audio by the mean and the standard deviation of a speaker's recordings.
 
         Only for models that were trained with `normalization: speaker`. No transcripts are needed.
 
@@ -185,7 +185,7 @@ class Transcriber(Trained):
 
         Raises:
             DataError: A file is unreadable, empty, or refused by the model's options.
-            UserError: There is no file, or the model does not normalise speakers.
+            UserError: No file is given, or the model does not normalise speakers.
         """
         if not self.features.per_speaker:
             raise UserError(
@@ -239,13 +239,13 @@ class Transcriber(Trained):
             files: The files.
 
         Yields:
-            A transcript of each.
+            The transcript of each.
         """
         return map(self.transcribe, files)
 
     @torch.inference_mode()
     def log_probs(self, frames: Tensor) -> Tensor:
-        """Return the log-probabilities of an utterance: (T′, V) of symbols, or of labels (C,).
+        """Return the log-probabilities of an utterance: (T′, V) for symbols, (C,) for labels.
 
         Args:
             frames: (T, F) float32.

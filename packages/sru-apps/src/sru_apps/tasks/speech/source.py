@@ -19,11 +19,11 @@ from sru_data.features import FeatureConfig
 DatasetName = Literal["an4", "fsdd", "timit", "librispeech", "common-voice", "speech-commands"]
 _PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 _HELD_OUT = 10
-"""One of as many parts of your own files is held out, where there are no others for it."""
+"""One utterance in this many of your own files is held out for a part without files."""
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no utterances, or two sets of them.
+    """Refuse options that name no utterances, or two sets.
 
     Args:
         options: The options `--data.*`.
@@ -81,7 +81,7 @@ def find_utterances(options: Mapping[str, Any]) -> dict[PartName, list[Utterance
         options: The options `--data.*`.
 
     Raises:
-        DataError: A file is missing or wrongly formed, or an utterance lacks what the task needs.
+        DataError: A file is missing or malformed, or an utterance lacks what the task needs.
     """
     name = options["name"]
     if name is None:
@@ -110,7 +110,7 @@ def find_utterances(options: Mapping[str, Any]) -> dict[PartName, list[Utterance
 
 
 def _own_parts(options: Mapping[str, Any]) -> dict[PartName, list[Utterance]]:
-    """Read the user's own files, and hold out what they do not name."""
+    """Read the user's own files, and hold out the parts that are not given."""
     from_files = options["features"] == "file"
     given = {part: options[f"{part}_file"] for part in _PARTS}
     parts = {
@@ -128,10 +128,10 @@ def read_files(files: Sequence[str] | str, *, features: bool) -> list[Utterance]
 
     Args:
         files: A path, a pattern, or several.
-        features: Whether to take the features of a Kaldi directory, not its audio.
+        features: Whether to read the features of a Kaldi directory instead of its audio.
 
     Raises:
-        DataError: A file is missing or wrongly formed.
+        DataError: A file is missing or malformed.
     """
     paths = [files] if isinstance(files, str) else list(files)
     manifests = [path for path in paths if not Path(path).is_dir()]
@@ -143,14 +143,14 @@ def read_files(files: Sequence[str] | str, *, features: bool) -> list[Utterance]
 
 
 def hold_out(utterances: Sequence[Utterance], *, seed: int) -> tuple[list[Utterance], list[Utterance]]:
-    """Split off a tenth of the utterances: those of some speakers, where there are enough of them.
+    """Split off a tenth of the utterances, by speaker if there are enough speakers.
 
     Args:
         utterances: The utterances.
         seed: Seed of the choice.
 
     Returns:
-        The others, and the tenth.
+        The remaining utterances, and the tenth.
 
     Raises:
         DataError: There is only one utterance.

@@ -29,13 +29,13 @@ def best_spans(start_log: Tensor, end_log: Tensor, *, max_length: int, k: int = 
 
         score(i, j) = start_log[i] + end_log[j]      i <= j < i + max_length
 
-    Among equal scores the span that starts first comes first, then the shorter one. Scores that are not
-    finite, as at padding or from a model that has diverged, give no span.
+    Among equal scores the span that starts first comes first, then the shorter one. Spans whose scores are
+    not finite, as at padding or from a diverged model, are skipped.
 
     Args:
         start_log: (B, T) scores of the first token, in any floating-point type.
         end_log: (B, T) scores of the last token.
-        max_length: The most tokens of a span.
+        max_length: The maximum number of tokens in a span.
         k: How many spans to find.
 
     Returns:
@@ -48,7 +48,7 @@ def best_spans(start_log: Tensor, end_log: Tensor, *, max_length: int, k: int = 
         raise ValueError(f"best_spans: k must be at least 1, got {k}")
     start_log, end_log, lengths = _checked(start_log, end_log, max_length)
     ends = _windows(end_log, lengths)
-    # The best span of each start; the k best spans have their starts among the k best of those.
+    # The best score at each start; the k best spans have their starts among the k best.
     best = (
         start_log + F.max_pool1d(F.pad(end_log, (0, lengths - 1), value=-math.inf)[:, None], lengths, 1)[:, 0]
     )
@@ -69,18 +69,18 @@ def best_spans(start_log: Tensor, end_log: Tensor, *, max_length: int, k: int = 
 def span_probabilities(
     spans: Spans, start_log: Tensor, end_log: Tensor, *, max_length: int, none: Tensor | None = None
 ) -> Tensor:
-    """Return the probabilities of spans, which compare answers within a passage and between passages.
+    """Return the probabilities of spans, which are comparable within a passage and between passages.
 
         p(i, j) = exp(score(i, j))/Z      Z = exp(none) + sum of exp(score) over all valid spans
 
     They are normalised over all spans of the example that `best_spans` may choose, and over no answer if
-    the model knows it, so unlike products of start and end probabilities they add up to 1.
+    the model scores it, so unlike products of start and end probabilities they add up to 1.
 
     Args:
-        spans: What `best_spans` found.
-        start_log: The (B, T) scores that it was given.
-        end_log: The (B, T) scores that it was given.
-        max_length: The most tokens of a span.
+        spans: The result of `best_spans`.
+        start_log: (B, T), as passed to `best_spans`.
+        end_log: (B, T), as passed to `best_spans`.
+        max_length: The maximum number of tokens in a span.
         none: (B,) score of no answer, on the scale of a span's.
 
     Returns:
@@ -104,7 +104,7 @@ def no_answer_probability(start_log: Tensor, end_log: Tensor, none: Tensor, *, m
         start_log: (B, T) scores of the first token.
         end_log: (B, T) scores of the last token.
         none: (B,) score of no answer, on the scale of a span's.
-        max_length: The most tokens of a span.
+        max_length: The maximum number of tokens in a span.
 
     Returns:
         (B,) exp(none)/Z, with the Z of `span_probabilities`.
@@ -118,7 +118,7 @@ def no_answer_score(spans: Spans, none: Tensor) -> Tensor:
     """Return how much better no answer is than the best span: the `na_prob` of the official script.
 
     Args:
-        spans: What `best_spans` found.
+        spans: The result of `best_spans`.
         none: (B,) score of no answer, on the scale of a span's.
 
     Returns:
@@ -137,7 +137,7 @@ class Decoded(NamedTuple):
     na_score: Tensor | None
     """(B,) no-answer scores; None for a model without."""
     na_probability: Tensor | None
-    """(B,) probabilities of no answer, likewise."""
+    """(B,) probabilities of no answer; None for a model without."""
 
 
 def decode(
@@ -146,10 +146,10 @@ def decode(
     """Find the k best spans, and the probabilities of these and of no answer.
 
     Args:
-        start_log: As for `best_spans`, and so are the others.
+        start_log: (B, T) scores of the first token.
         end_log: (B, T) scores of the last token.
         none: (B,) score of no answer; None for a model without.
-        max_length: The most tokens of a span.
+        max_length: The maximum number of tokens in a span.
         k: How many spans to find.
     """
     spans = best_spans(start_log, end_log, max_length=max_length, k=k)
@@ -175,7 +175,7 @@ def answer_of(text: QuestionText, start: int, end: int) -> tuple[str, int | None
 
 
 def _checked(start_log: Tensor, end_log: Tensor, max_length: int) -> tuple[Tensor, Tensor, int]:
-    """Return the scores in float32 or float64, with -inf for what is not finite, and the longest length."""
+    """Return the scores in float32 or float64, with -inf if not finite, and the maximum length of a span."""
     if start_log.dim() != 2 or start_log.shape != end_log.shape or not start_log.shape[1]:
         raise ValueError(
             "best_spans: start_log and end_log must have the same shape (B, T) with T > 0, got "
@@ -191,12 +191,12 @@ def _checked(start_log: Tensor, end_log: Tensor, max_length: int) -> tuple[Tenso
 
 
 def _windows(end_log: Tensor, lengths: int) -> Tensor:
-    """View the scores as (B, T, L): those of the last token of each span that starts at a token."""
+    """View the scores as (B, T, L): the end scores of the spans that start at each token."""
     return F.pad(end_log, (0, lengths - 1), value=-math.inf).unfold(1, lengths, 1)
 
 
 def _first_largest(scores: Tensor, k: int) -> Tensor:
-    """Find the places of the k largest of each row, largest first, of equals those that come first."""
+    """Return the indices of the k largest scores of each row, largest first; ties keep their order."""
     if k == 1:
         return scores.argmax(1, keepdim=True)
     return scores.sort(dim=1, descending=True, stable=True).indices[:, :k]

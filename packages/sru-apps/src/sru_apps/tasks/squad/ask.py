@@ -97,7 +97,7 @@ def _lines(how: str) -> Iterator[Read]:
             yield lambda prompt: next(lines, None)
         return
     with suppress(ImportError):
-        # `input` then edits lines, and takes pasted text that has several as one.
+        # With readline, `input` can edit lines and takes several pasted lines as one.
         import readline
 
         readline.parse_and_bind("set enable-bracketed-paste on")
@@ -113,7 +113,7 @@ def _typed(prompt: str) -> str | None:
     except (EOFError, KeyboardInterrupt):
         print()
         return None
-    # Bytes that are not characters in the locale.
+    # The line has bytes that are invalid in the locale's encoding.
     return (
         line
         if is_text(line)

@@ -1,7 +1,7 @@
 """Batches of questions with their passages, the input of a reader.
 
-Passages and questions arrive as numbers of surface forms. Comparing numbers tells whether a word of a passage
-occurs in the question, so a batch takes a few tensor operations and no string operations.
+Passages and questions arrive as ids of surface forms. Comparing ids shows whether a word of a passage occurs
+in the question, so building a batch takes a few tensor operations and no string operations.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class ReaderInput(NamedTuple):
     document: Tensor
     """(T, B) int64, rows of the embedding."""
     document_mask: Tensor | None
-    """(T, B) bool, True at padding; None without any, which is faster."""
+    """(T, B) bool, True at padding; None without padding, which is faster."""
     question: Tensor
     """(J, B) int64."""
     question_mask: Tensor | None
-    """(J, B) bool, as `document_mask`."""
+    """(J, B) bool, like `document_mask`."""
     features: Tensor
-    """(T, B, F) float32: whether the question has the word, whether it has it in lower case, whether it has
-    its lemma (where there are lemmas), and the share of the passage that the word makes up."""
+    """(T, B, F) float32: whether the question contains the word, its lower-cased form and its lemma (if there
+    are lemmas), and the share of the passage that the word makes up."""
     tags: Tensor | None = None
     """(T, B) int64, parts of speech; 0 at padding."""
     entities: Tensor | None = None
@@ -51,25 +51,25 @@ class Batch(NamedTuple):
     end: Tensor
     """(B,) int64, its last word; -1 for none."""
     index: Tensor  # type: ignore[assignment]  # hides the method of tuples
-    """(B,) int64, the numbers of the questions."""
+    """(B,) int64, the indices of the questions."""
 
 
 class WordTable(NamedTuple):
-    """How a model reads each of S surface forms; number 0 is padding."""
+    """How a model reads each of S surface forms; id 0 is padding."""
 
     rows: Tensor
     """(S,) int64, its row of the embedding."""
     lower: Tensor
-    """(S,) int64, a number for its lower-cased form."""
+    """(S,) int64, an id for its lower-cased form."""
 
     @classmethod
     def of(cls, words: Sequence[str], tokenizer: WordTokenizer, *, lower: Tensor | None = None) -> WordTable:
         """Look up surface forms.
 
         Args:
-            words: The forms by number; the first one is padding.
+            words: The forms by id; the first one is padding.
             tokenizer: The vocabulary of the model.
-            lower: The numbers of the lower-cased forms, if they are known.
+            lower: The ids of the lower-cased forms, if they are known.
         """
         rows = torch.tensor(tokenizer.ids_of(words))
         rows[0] = tokenizer.pad_id
@@ -83,7 +83,7 @@ def make_batch(examples: Sequence[Example], table: WordTable) -> Batch:
     """Pad examples into a batch.
 
     Args:
-        examples: B questions with their passages, as numbers of surface forms.
+        examples: B questions with their passages, as ids of surface forms.
         table: How the model reads the forms.
     """
     document, document_mask = _pad([example.context for example in examples])
@@ -105,7 +105,7 @@ def make_batch(examples: Sequence[Example], table: WordTable) -> Batch:
 
 
 def _pad(texts: Sequence[Tokens]) -> tuple[Tokens, Tensor | None]:
-    """Pad every kind of number to the longest text, (T, B), and return the mask, None without padding."""
+    """Pad every kind of id to the longest text, (T, B), and return the mask, None without padding."""
     words = pad_sequences([text.words for text in texts], batch_first=False)
     others = [
         None
@@ -124,7 +124,7 @@ def _features(document: Tokens, question: Tokens, lengths: Tensor, lower: Tensor
     features = [_occurs(document.words, question.words), _occurs(small, lower[question.words])]
     if document.lemmas is not None and question.lemmas is not None:
         features.append(_occurs(document.lemmas, question.lemmas))
-    # Equal words of different passages are distinguished.
+    # Distinguish equal words of different passages.
     columns = len(lengths)
     keys = small * columns + torch.arange(columns)
     _, places, counts = torch.unique(keys, return_inverse=True, return_counts=True)

@@ -236,7 +236,7 @@ def _squeezed(text: str) -> str:
 
 
 def as_fields(answers: Iterable[Answer]) -> list[dict[str, Any]]:
-    """Return answers as objects of JSON."""
+    """Return answers as JSON objects."""
     return [answer._asdict() for answer in answers]
 
 

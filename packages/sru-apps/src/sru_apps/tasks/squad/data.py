@@ -35,14 +35,14 @@ _MEANINGS = {
     "tags": "parts of speech",
     "entities": "kinds of named entities",
 }
-"""The tables, besides the vocabulary, that give the numbers in the data their meaning; names for messages."""
+"""The tables, besides the vocabulary, that define the ids in the data, and their names in messages."""
 
 
 class SquadData(BatchData[Example, Batch]):
     """SQuAD, or your own files in its format, as batches of passages of similar lengths.
 
     The files are tokenized once, by `prepare` or by the first training, and then mapped into memory. SQuAD's
-    test set is not public: validation is the official development set, and there is a test only with
+    test set is not public: validation is the official development set, and there is a test set only with
     `test_file`.
 
     The length limits apply to training only. Validation and test count every question, as the official
@@ -80,15 +80,15 @@ class SquadData(BatchData[Example, Batch]):
 
     Attributes:
         prepared: The prepared questions.
-        tokenizer: Words to numbers.
-        fixed_vectors: How many of the last words have vectors that are kept as they are.
+        tokenizer: Converts words to ids.
+        fixed_vectors: The number of words at the end whose vectors stay fixed.
         pretrained: The vectors to start from, if a file was named.
-        tags: The parts of speech by number, none without features.
-        entities: The kinds of named entities by number, none without features.
+        tags: The parts of speech by id; empty without features.
+        entities: The kinds of named entities by id; empty without features.
 
     Raises:
         ValueError: A size is less than 1.
-        UserError: No questions are named, or two sets of them.
+        UserError: No questions are named, or two sets are.
     """
 
     tokenizer: WordTokenizer | None = None
@@ -156,12 +156,12 @@ class SquadData(BatchData[Example, Batch]):
         self.has_test = "test" in self.prepared.parts
 
     def setup(self, stage: str) -> None:
-        """Open the prepared questions and choose the words.
+        """Open the prepared questions and choose the vocabulary.
 
         Raises:
             DataError: The embedding file is missing or damaged, no question is left to train on, or the
                 checkpoint whose state was loaded had other features.
-            UserError: No vocabulary can be made.
+            UserError: No vocabulary can be built.
         """
         if self.parts:
             return
@@ -186,7 +186,7 @@ class SquadData(BatchData[Example, Batch]):
         self.parts = {**parts, "train": self._short(questions, numbers)}
 
     def _short(self, questions: QuestionFile, numbers: Tensor) -> Selection:
-        """Select what to train on, of some questions."""
+        """Select the questions to train on."""
         options, of = self.hparams, len(numbers)
         kept = questions.context_lengths[numbers] <= options["max_context"]
         kept &= questions.question_lengths[numbers] <= options["max_question"]
@@ -201,7 +201,7 @@ class SquadData(BatchData[Example, Batch]):
         return Selection(questions, numbers[: options["subset"]])
 
     def _check(self) -> None:
-        """Refuse data whose numbers have other meanings than in the checkpoint."""
+        """Refuse data whose ids have other meanings than in the checkpoint."""
         for name, theirs in self._expected.items():
             if (ours := getattr(self, name)) != theirs:
                 raise DataError(
@@ -248,7 +248,7 @@ class SquadData(BatchData[Example, Batch]):
         """All test data.
 
         Raises:
-            UserError: There are none.
+            UserError: There is no test data.
         """
         if not self.has_test:
             raise UserError(
@@ -276,15 +276,15 @@ class SquadData(BatchData[Example, Batch]):
         self.fixed_vectors = config["fixed_vectors"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the tokenizer, and the meaning of the other numbers."""
+        """Return the tokenizer, and the meaning of the other ids."""
         state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
         return {**state, **{name: getattr(self, name) for name in _MEANINGS}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's tokenizer.
+        """Restore a checkpoint's tokenizer.
 
         Raises:
-            DataError: The data produced a different one, or other features: the numbers would not match.
+            DataError: The data produced a different one, or other features, so the ids would not match.
         """
         self._expected = {name: state_dict[name] for name in _MEANINGS}
         if self.parts:

@@ -78,7 +78,7 @@ class AnswerFigures(Metric):
 def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.device) -> Report:
     """Answer the questions of a part of the data, measure the answers and write the files.
 
-    A model with a no-answer score leaves a question unanswered where that exceeds the threshold that has the
+    A model with a no-answer score leaves a question unanswered if that score exceeds the threshold with the
     best F1 on the validation set.
 
     Args:
@@ -140,7 +140,7 @@ def _answered(module: Any, data: Any, part: str, device: torch.device) -> Iterat
 
 
 def _measure(answered: _Answered, questions: Any, threshold: float | None) -> tuple[Measured, str]:
-    """Return the answer with a threshold, and the passage."""
+    """Score an answer after applying a threshold, and return it with its passage."""
     text = questions.text(answered.index)
     start, p, na_score = answered.start, answered.probability, answered.na_score
     if na_score is not None and threshold is not None and na_score > threshold:

@@ -49,7 +49,7 @@ class FusionReader(nn.Module):
     words and fuses m in place of v. L is `num_layers`, 2 in the papers. Padding changes no result.
 
     The largest tensors are the weights of a self-fusion, (B, T, T): 82 MB for 32 passages of 800 words.
-    Training keeps one per self-fusion, and three for a moment. The weights of passage and question are
+    Training keeps one per self-fusion, and briefly three. The weights of passage and question are
     (B, L + 1, T, J).
 
     Args:
@@ -137,11 +137,11 @@ class FullyAwareAttention(nn.Module):
         S^l(x, y) = relu(U^l x)ᵀ D^l relu(U^l y)            D^l diagonal
         out^l_t = Σ_j softmax_j(S^l(x_t, y_j)) z^l_j
 
-    Dropout is on x and y.
+    Dropout is applied to x and y.
 
     Args:
         size: The features of x and y.
-        width: d, those of the output of each level, which is also the inner width of S.
+        width: d, the features of the output of each level, and the inner width of S.
         levels: L.
         dropout: Probability.
         variational: Whether dropout draws one mask for all words of a text.
@@ -165,9 +165,9 @@ class FullyAwareAttention(nn.Module):
 
         Args:
             x: The history of the first text, parts of (T, B, ·).
-            y: That of the second, (J, B, ·).
+            y: The history of the second text, (J, B, ·).
             values: z, (J, B, L·d).
-            mask: (J, B) bool, True at padding of the second text; None without any.
+            mask: (J, B) bool, True at padding of the second text; None without padding.
 
         Returns:
             (T, B, L·d).

@@ -1,6 +1,6 @@
 """Figures by kind of question, length of the answer and length of the passage: table, JSON and picture.
 
-It does not import torch, because it also scores the predictions of other programs.
+This module does not import torch, because it also scores the predictions of other programs.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Measured(NamedTuple):
     probability: float | None = None
     """The model's probability of the answer."""
     start: int | None = None
-    """The place of its first character in the passage; None without an answer."""
+    """The offset of its first character in the passage; None without an answer."""
     end: int | None = None
-    """The place after its last character."""
+    """The offset after its last character."""
     no_answer: float | None = None
-    """The no-answer score, of a model that has one."""
+    """The no-answer score, if the model has one."""
 
 
 def question_type(question: str) -> str:
@@ -71,7 +71,7 @@ def question_type(question: str) -> str:
 
 
 def _ranges(edges: Sequence[int]) -> list[str]:
-    """Name the ranges that begin at some numbers."""
+    """Name the ranges that begin at the given numbers."""
     names = [str(first) if after == first + 1 else f"{first}–{after - 1}" for first, after in pairwise(edges)]
     return [*names, f"{edges[-1]}+"]
 
@@ -92,7 +92,7 @@ class Groups:
         """Count a question.
 
         Args:
-            row: The question and what was answered.
+            row: The question and its answer.
             context: The passage.
         """
         length = len(row.references[0].split()) if row.references else 0
@@ -136,9 +136,9 @@ def write_files(
     Args:
         folder: Where they go.
         rows: The questions.
-        figures: What `Groups.figures` returned, and maybe more.
+        figures: The result of `Groups.figures`, possibly with further figures.
         dataset: The name of the data.
-        part: Which part of them.
+        part: The part of the data.
     """
     has_scores = any(row.no_answer is not None for row in rows)
     columns = [name for name in Measured._fields if name != "no_answer" or has_scores]
@@ -162,7 +162,7 @@ def summary(figures: Mapping[str, Any]) -> str:
     """Format the figures of all questions.
 
     Args:
-        figures: What `Groups.figures` returned.
+        figures: The result of `Groups.figures`.
     """
     exact, overlap = (100 * figures[name] for name in ("exact_match", "f1"))
     return f"exact match {exact:.2f} %, F1 {overlap:.2f} % of {figures['questions']:,} questions"
@@ -172,8 +172,8 @@ def table(figures: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
     """Format the figures of some kinds of groups, in percent, for the console.
 
     Args:
-        figures: What `Groups.figures` returned.
-        kinds: Which kinds, as far as there are any.
+        figures: The result of `Groups.figures`.
+        kinds: The kinds to include, if there are any groups.
     """
     rows = [row for kind in kinds for row in figures["groups"].get(kind, [])]
     width = max(len(row["group"]) for row in rows)
@@ -190,7 +190,7 @@ def draw_groups(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]]], t
     Args:
         path: The PNG to write or replace.
         groups: The figures of each kind of groups.
-        title: What is above them.
+        title: The title above them.
     """
     # Figure, not pyplot: needs no display and leaves no global state.
     from matplotlib.figure import Figure

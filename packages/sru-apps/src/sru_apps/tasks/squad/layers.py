@@ -40,14 +40,14 @@ class ReaderOptions(EncoderOptions):
     embedding_size: int
     """E, the length of the word vectors."""
     num_features: int
-    """F, the numbers that tell how a word of the passage relates to the question."""
+    """F, the features that describe how a word of the passage relates to the question."""
     # Factories, because a field with a plain default is a command-line option.
     num_tags: int = field(default_factory=int)
     """Parts of speech, padding included; 0 without."""
     num_entities: int = field(default_factory=int)
     """Kinds of named entities, padding included; 0 without."""
     fixed_vectors: int = field(default_factory=int)
-    """The last rows of the embedding that training leaves as they are."""
+    """The number of rows at the end of the embedding that stay fixed in training."""
     no_answer: bool = field(default_factory=bool)
     """Whether a question may have no answer."""
     encoder: RecurrentName = "sru"
@@ -103,9 +103,9 @@ class Scores(NamedTuple):
     start: Tensor
     """(B, T) logits, float32 or float64, -∞ at padding."""
     end: Tensor
-    """(B, T) logits, as `start`."""
+    """(B, T) logits, like `start`."""
     none: Tensor | None
-    """(B,) logits of there being no answer; None for a model whose questions all have one."""
+    """(B,) logits of no answer; None for a model that always answers."""
 
 
 class Embedded(NamedTuple):
@@ -125,7 +125,7 @@ class InputLayer(nn.Module):
         document_t = [w_t; Σ_j a_tj q_j; features_t; tag_t; entity_t]
 
     w and q are word vectors after dropout, a comes from `AlignedAttention`; tags and entities are one-hot
-    vectors or learned ones.
+    or learned vectors.
 
     Args:
         config: Sizes and choices.
@@ -177,7 +177,7 @@ class InputLayer(nn.Module):
 
 
 class OneHot(nn.Module):
-    """Vectors of zeros with a single one.
+    """One-hot vectors.
 
     Args:
         number: Their length.
@@ -188,7 +188,7 @@ class OneHot(nn.Module):
         self.number = number
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Turn numbers of any shape into vectors, along a new last axis."""
+        """Turn ids of any shape into vectors, along a new last axis."""
         return F.one_hot(ids, self.number)
 
 
@@ -199,7 +199,7 @@ def _labels(number: int, size: int | None) -> nn.Module | None:
 
 
 class QuestionSummary(nn.Module):
-    """One vector for each question: a mean of its words, weighted by attention or not.
+    """One vector for each question: the mean of its words, optionally weighted by attention.
 
     Args:
         size: Q, the features of a word.
@@ -215,7 +215,7 @@ class QuestionSummary(nn.Module):
 
         Args:
             h: (J, B, Q), zero at padding.
-            mask: (J, B) bool, True at padding; None without any.
+            mask: (J, B) bool, True at padding; None without padding.
 
         Returns:
             (B, Q).
@@ -226,7 +226,7 @@ class QuestionSummary(nn.Module):
 
 
 class OutputLayer(nn.Module):
-    """Scores of the places where an answer may start and end, and of there being none.
+    """Scores of the positions where an answer may start and end, and of no answer.
 
         d = dropout(document)
         start_t = d_t · (W_s q + b_s)        end_t = d_t · (W_e q' + b_e)
@@ -234,9 +234,9 @@ class OutputLayer(nn.Module):
         none = w · relu(V [q; Σ_t softmax(start)_t d_t; Σ_t softmax(end)_t d_t] + b) + b'
 
     Args:
-        config: Its choices.
+        config: Sizes and choices.
         document_size: O, the features of a word of the passage.
-        question_size: Q, those of a question.
+        question_size: Q, the features of a question.
 
     Source: start and end, Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section
     3.2. The end after the start: Huang et al., "FusionNet" (2018), section 3.2. No answer: Clark and Gardner,
@@ -264,7 +264,7 @@ class OutputLayer(nn.Module):
         Args:
             document: The features of the words of the passages in parts, (T, B, ·), together (T, B, O).
             question: (B, Q).
-            mask: (T, B) bool, True at padding; None without any.
+            mask: (T, B) bool, True at padding; None without padding.
         """
         kept = None
         if not isinstance(self.dropout, SequenceDropout):

@@ -17,7 +17,7 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def normalize_answer(text: str) -> str:
-    """Return an answer in the form in which answers are compared.
+    """Return the normalised form of an answer, in which answers are compared.
 
     Lower case, without ASCII punctuation, without the words `a`, `an` and `the`, with single spaces. Other
     punctuation, such as `–` and `“`, stays.
@@ -40,7 +40,7 @@ def exact_match(prediction: str, references: Sequence[str], *, version: Version 
 
 
 def f1(prediction: str, references: Sequence[str], *, version: Version = "1.1") -> float:
-    """Return the F1 of the words of a prediction, for the reference where that is highest.
+    """Return the F1 of the words of a prediction, for the reference with the highest F1.
 
         precision = common/predicted      recall = common/true
         F1 = 2·precision·recall/(precision + recall)
@@ -48,8 +48,8 @@ def f1(prediction: str, references: Sequence[str], *, version: Version = "1.1") 
     Args:
         prediction: The predicted text; empty for no answer.
         references: The reference answers; none if the question has no answer.
-        version: The rules to use. If both prediction and reference normalise to nothing, SQuAD 1.1 gives 0
-            and SQuAD 2.0 gives 1; SQuAD 2.0 uses such a reference only if there is no other.
+        version: The rules to use. If both prediction and reference normalise to nothing, F1 is 0 in SQuAD
+            1.1 and 1 in SQuAD 2.0, which uses such a reference only if there is no other.
     """
     return _best(_overlap, prediction, references, version)
 
@@ -83,18 +83,18 @@ def _overlap(found: list[str], truth: list[str]) -> float:
 
 
 class Threshold(NamedTuple):
-    """The no-answer score above which a question is left unanswered, and what that achieves."""
+    """The no-answer score above which a question is left unanswered, and the resulting score."""
 
     value: float
     """The threshold."""
     score: float
-    """The mean score of all questions with it."""
+    """The mean score of all questions with this threshold."""
 
 
 def best_threshold(
     no_answer: Iterable[float], scores: Iterable[float], answerable: Iterable[bool]
 ) -> Threshold:
-    """Choose the no-answer threshold that gives the best mean score.
+    """Choose the no-answer threshold with the best mean score.
 
     A question whose no-answer score is above the threshold is left unanswered: it scores 1 if it has no
     answer, otherwise 0. This is the choice of `evaluate-v2.0.py`, except that questions with equal no-answer
@@ -103,14 +103,14 @@ def best_threshold(
 
     Args:
         no_answer: The no-answer score of each question.
-        scores: The score of what was predicted for it, such as its F1.
-        answerable: Whether it has an answer.
+        scores: The score of each prediction, such as its F1.
+        answerable: Whether each question has an answer.
 
     Returns:
         The smallest of the best thresholds: the no-answer score of the last question that is answered. If
         leaving all unanswered is best, the next number below the lowest no-answer score.
     """
-    # Among equal no-answer scores the questions that lower the sum come first: it never peaks between them.
+    # Among equal no-answer scores, questions that lower the sum come first, so it never peaks between them.
     rows = sorted(zip(no_answer, scores, answerable, strict=True))
     if not rows:
         return Threshold(0.0, math.nan)

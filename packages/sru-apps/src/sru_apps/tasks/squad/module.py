@@ -22,12 +22,12 @@ class SquadModule(TaskModule):
 
     Args:
         config: The network, or its `dataclasses.asdict`.
-        optimizer: The optimizer and its schedule, or the same.
+        optimizer: The optimizer and its schedule, or their `dataclasses.asdict`.
         annotator: The description of the annotator that tokenizes texts and finds their features.
-        tags: The parts of speech by number, none without features.
-        entities: The kinds of named entities by number, none without features.
-        threshold: How much better no answer must be than the best span to be predicted, on the scale of
-            logits; None for the one with the best F1 of what is measured.
+        tags: The parts of speech by id; empty without features.
+        entities: The kinds of named entities by id; empty without features.
+        threshold: How much higher, in logits, no answer must score than the best span to be predicted; None
+            for the threshold with the best F1 on the evaluated data.
     """
 
     config_class = ReaderConfig

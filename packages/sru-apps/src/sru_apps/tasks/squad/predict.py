@@ -23,13 +23,13 @@ from sru_data.question_files import Example
 from sru_data.tokenizers import Tokenizer, WordTokenizer
 
 _AT_ONCE = 8192
-"""Words of passages in a batch, padding included."""
+"""Words of passages in a batch, including padding."""
 _MOST_ANSWERS = 1000
 """The maximum number of answers to a question, because each has its own text."""
 NOTHING_KNOWN = "no word of the question is in the model's vocabulary"
 """The note on a question whose words are all unknown: its answer is meaningless."""
 NO_ANSWER = "the passage does not answer the question"
-"""The note in place of an answer, by a model that was trained on such questions."""
+"""The note in place of an answer, from a model trained on unanswerable questions."""
 NO_SCORE = "the model gives no part of the passage a finite score"
 """The note in place of an answer if the arithmetic has overflowed."""
 
@@ -87,7 +87,7 @@ class QuestionAnswerer(Trained):
         """Refuse entries that do not fit the network, or do not describe its tokenization.
 
         Raises:
-            ValueError: One does not fit.
+            ValueError: An entry does not fit.
         """
         for kind, size in (("tags", config.num_tags), ("entities", config.num_entities)):
             if not _are_texts(names := entries[kind]) or len(names) != size:
@@ -130,7 +130,7 @@ class QuestionAnswerer(Trained):
             pairs: Passages, each with a question.
 
         Returns:
-            The best answer to each, in their order.
+            The best answer to each, in order.
 
         Raises:
             ValueError: A text is not a string.
@@ -204,7 +204,7 @@ class QuestionAnswerer(Trained):
         inputs = make_batch(examples, table).inputs
         on_device: list[Any] = [part if part is None else part.to(self.device) for part in inputs]
         start, end, none = self.network(ReaderInput(*on_device))
-        # At most as many as there are, because each costs memory.
+        # No more than there are spans, because each costs memory.
         k = min(k, start.shape[1] * min(max_length, start.shape[1]))
         spans, sure, na_score, na_probability = decode(start, end, none, max_length=max_length, k=k)
         rows: list[list[_Span]] = [

@@ -34,7 +34,7 @@ _MAX_CONTEXT = 1000
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no questions, or two sets of them.
+    """Refuse options that name no questions, or two sets.
 
     Args:
         options: The options `--data.*`.
@@ -48,7 +48,7 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if train is None and options["validation_file"] is not None:
         raise UserError("validation_file needs a train_file; give --data.train_file too")
-    # A folder alone may have features whatever the options say.
+    # A prepared folder alone may have features regardless of the options.
     if (name or train) and options["features"] == "none" and options["spacy_model"] is not None:
         raise UserError("--data.spacy_model is for features; leave it out, or give --data.features spacy")
     if name is None and train is None:
@@ -63,7 +63,7 @@ def check_source(options: Mapping[str, Any]) -> None:
 
 
 def prepare_questions(name: str, options: Mapping[str, Any]) -> PreparedQuestions:
-    """Tokenize the questions that the options name, or open them if that is done.
+    """Tokenize the questions that the options name, or open them if already prepared.
 
     Args:
         name: The name of the data.
@@ -93,7 +93,7 @@ def prepare_questions(name: str, options: Mapping[str, Any]) -> PreparedQuestion
 
 
 def settled_options(prepared: PreparedQuestions, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with which questions were prepared, and the most words where more are asked for."""
+    """Return the options that questions were prepared with, and `max_context` if it exceeds theirs."""
     found = {"features": prepared.description["features"]}
     if "model" in prepared.description:
         found["spacy_model"] = prepared.description["model"]
@@ -133,7 +133,7 @@ class Selection(Sequence[Example]):
 
     Args:
         questions: All of them.
-        numbers: (N,) int64, which ones.
+        numbers: (N,) int64, the indices of the selected questions.
     """
 
     def __init__(self, questions: QuestionFile, numbers: Tensor) -> None:
@@ -151,7 +151,7 @@ class Selection(Sequence[Example]):
         """Return the texts of a question.
 
         Args:
-            index: Its number among all questions of the part, which is that of its example.
+            index: Its index among all questions of the part, as in its example.
         """
         return self.questions.text(index)
 
@@ -174,7 +174,7 @@ def hold_out(questions: QuestionFile, *, seed: int) -> tuple[Tensor, Tensor]:
         seed: Seed of the choice.
 
     Returns:
-        The numbers of the questions to train on, and of those to validate on.
+        The indices of the questions to train on, and of those to validate on.
 
     Raises:
         DataError: All questions are about one passage.

@@ -1,4 +1,4 @@
-"""Raw passages and questions, tokenized and numbered for a reader."""
+"""Raw passages and questions, tokenized and converted to ids for a reader."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from sru_data.question_files import Tokens
 
 Pair = tuple[str, str]
 """A passage and a question."""
-# Characters of texts that are read together, and the overhead of a pair; they limit the memory.
+# Characters of texts that are read together, and the overhead of a pair; both bound memory use.
 _AT_ONCE = 1 << 20
 _PAIR = 1 << 8
 _LONGEST = 1 << 16
 _WORDS = {"passage": 4096, "question": 512}
-"""How much of a text is read."""
+"""The maximum number of words that are read."""
 
 
 class Text(NamedTuple):
-    """A passage or a question, cut into words."""
+    """A passage or a question, split into words."""
 
     tokens: Tokens
-    """Its words, as numbers of surface forms."""
+    """Its words, as ids of surface forms."""
     starts: Sequence[int]
     """Where each begins, in characters of the given text."""
     ends: Sequence[int]
     """Where each ends."""
     note: str | None
-    """The part of it that was not read."""
+    """Why it was not read, or not in full."""
 
 
 class TextReader:
-    """Cuts texts into words and numbers these.
+    """Splits texts into words and converts them to ids.
 
     Args:
         annotator: The tokenizer.
-        tags: The parts of speech by number; none for a model without.
-        entities: The kinds of named entities, likewise.
+        tags: The parts of speech by id; empty for a model without.
+        entities: The kinds of named entities by id; empty for a model without.
     """
 
     def __init__(self, annotator: Annotator, tags: Sequence[str], entities: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class TextReader:
             pairs: The texts.
 
         Returns:
-            Passages and questions, and the surface forms of their words by number; the first is padding.
+            Passages and questions, and the surface forms of their words by id; the first is padding.
         """
         words, lemmas = {"": 0}, {"": 0}
         passages, questions = (
@@ -85,7 +85,7 @@ class TextReader:
 
 
 def _numbers(words: Iterable[str], known: dict[str, int]) -> Tensor:
-    """Number words, and remember new ones."""
+    """Convert words to ids, and remember new ones."""
     return torch.tensor([known.setdefault(word, len(known)) for word in words], dtype=torch.int64)
 
 

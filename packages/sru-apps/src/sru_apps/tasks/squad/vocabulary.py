@@ -24,19 +24,19 @@ class Vocabulary(NamedTuple):
     """The words of a reader."""
 
     tokenizer: WordTokenizer
-    """Words to numbers."""
+    """Converts words to ids."""
     fixed: int = 0
-    """How many of the last words have vectors that training leaves as they are."""
+    """The number of words at the end whose vectors stay fixed."""
     pretrained: EmbeddingMatrix | None = None
     """The vectors to start from."""
 
 
 def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> Vocabulary:
-    """Choose the words.
+    """Choose the words of the vocabulary.
 
-    First come those whose vectors are learned: the most frequent words of the training questions, and of the
-    words without a pretrained vector, those that occur often enough in the training part. Then, with vectors
-    that stay as they are, all other words of the data, and the first words of the embedding file.
+    Words with learned vectors come first: the most frequent words of the training questions, and words that
+    have no pretrained vector but occur often enough in the training part. Words with fixed vectors follow:
+    all other words of the data, and the first words of the embedding file.
 
     Args:
         prepared: The questions.
@@ -73,12 +73,12 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
 def describe(
     vocabulary: Vocabulary, prepared: PreparedQuestions, rows: Tensor, options: Mapping[str, Any]
 ) -> list[str]:
-    """Say where the vectors come from, and whether many words have none of their own.
+    """Describe where the vectors come from, and report if many words have no vector of their own.
 
     Args:
         vocabulary: The vocabulary.
         prepared: The questions.
-        rows: (S,) int64, the number of each surface form in the vocabulary.
+        rows: (S,) int64, the id of each surface form in the vocabulary.
         options: The options `--data.*`.
     """
     tokenizer, fixed, pretrained = vocabulary

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     tokens: int
     """The number of labels, without padding."""
     index: Tensor  # type: ignore[assignment]  # hides the method of tuples
-    """(B,) int64, the numbers of the pairs."""
+    """(B,) int64, the indices of the pairs."""
 
 
 def make_batch(examples: Sequence[Example], tokenizer: TokenizerPair) -> Batch:

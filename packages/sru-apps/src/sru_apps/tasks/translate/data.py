@@ -38,7 +38,7 @@ class TranslationData(BatchData[Example, Batch]):
     then memory-mapped.
 
     Args:
-        name: A published set and its direction: multi30k-en-de, multi30k-de-en, and likewise of iwslt14 and
+        name: A published set and its direction: multi30k-en-de, multi30k-de-en, and likewise for iwslt14 and
             wmt14, which are read from the data folder.
         train_file: Your own sentences instead, plain or compressed: the source side of parallel text, one
             sentence per line, with `train_target_file`; or a table (TSV, CSV, JSON lines or Parquet) with a
@@ -61,7 +61,7 @@ class TranslationData(BatchData[Example, Batch]):
         subword_model: How subwords are learned: unigram or bpe.
         min_count: Treat words and characters that occur less often as unknown.
         pretokenizer: Split sentences into words by the rules of Moses for their languages, before they are
-            cut into tokens: moses or none. Sentences that are already split so are left as they are.
+            cut into tokens: moses or none. Sentences already split this way are left unchanged.
             `translate` then takes raw text and returns raw text; default: moses for multi30k and iwslt14,
             otherwise none.
         source_language: The language of the source, such as en; only for `pretokenizer`.
@@ -267,7 +267,7 @@ class TranslationData(BatchData[Example, Batch]):
     def translation(self, ids: Sequence[int]) -> str:
         """Return the translation that the ids of the target spell, as it is scored.
 
-        It is tokenized like the training data if sacrebleu shall not tokenize it (`bleu_tokenizer` none).
+        It is tokenized like the training data if sacrebleu does not tokenize it (`bleu_tokenizer` none).
         """
         assert self.tokenizer is not None
         text = self.tokenizer.decode(ids)

@@ -87,7 +87,7 @@ class OnnxTranslator:
             length_penalty: average, gnmt or none; default: the model's.
             alpha: α; default: the model's.
             min_length: The minimum number of symbols of a translation.
-            max_length: The maximum; default: the limit that `longest` in `translation.json` gives.
+            max_length: The maximum number; default: the limit set by `longest` in `translation.json`.
 
         Returns:
             For each sentence its translations, the best first.

@@ -61,11 +61,13 @@ class Translation(NamedTuple):
 class Translator(Trained):
     """A trained translator.
 
-    model = sru_apps.load("runs/translate/multi30k-en-de-sru/first")
-    print(model.translate("a dog runs .")[0].text)
-    for best in model.predict(["a dog runs .", "two men ."]):
-        print(best.text)
-    print(model.score([("a dog runs .", "ein hund rennt .")])[0].perplexity)
+    Translate sentences, and score given translations:
+
+        model = sru_apps.load("runs/translate/multi30k-en-de-sru/first")
+        print(model.translate("A dog runs.")[0].text)
+        for best in model.predict(["A dog runs.", "Two men."]):
+            print(best.text)
+        print(model.score([("A dog runs.", "Ein Hund rennt.")])[0].perplexity)
     """
 
     config_class = TranslationConfig
