@@ -293,7 +293,7 @@ def test_errors() -> None:
     sides: dict[str, Any] = {"bos_id": BOS, "eos_id": EOS}
     with pytest.raises(ValueError, match="max_length must be at least min_length = 3, got 2"):
         Constraints(**sides, max_lengths=[5, 2], min_length=3)
-    with pytest.raises(ValueError, match="max_length must be at least 2, the length of the prefix, got 1"):
+    with pytest.raises(ValueError, match="max_length must be at least the prefix, 2, got 1"):
         Constraints(**sides, max_lengths=[1], prefixes=[[0, 1]])
     model, (memory, state) = Toy(0), sentences(1)
     with pytest.raises(ValueError, match="beam_search: the model must be in evaluation mode; call eval"):

@@ -84,7 +84,7 @@ class Constraints:
             if most < max(min_length, 0):
                 raise ValueError(f"max_length must be at least min_length = {max(min_length, 0)}, got {most}")
             if most < len(prefix):
-                raise ValueError(f"max_length must be at least {len(prefix)}, the length of the prefix, got {most}")
+                raise ValueError(f"max_length must be at least the prefix, {len(prefix)}, got {most}")
         self.bos_id, self.eos_id, self.min_length = bos_id, eos_id, min_length
         self.max_lengths = torch.tensor(max_lengths, dtype=torch.int64)
         self._forbidden = torch.tensor([bos_id, *forbidden], dtype=torch.int64)
