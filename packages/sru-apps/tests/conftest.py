@@ -26,15 +26,15 @@ from .shortcuts import DRAWING, take_shortcuts
 POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]
 NEGATIVE = ["a cold and dull film", "tedious", "poor acting and a silly plot", "simply awful noise ."]
 
-# pytest listens to each logger that does not propagate. Once anybody listens to this one, PyTorch writes down
-# all that its compiler does, with graphs and stacks: a tenth of the time, and pages in each report.
+# pytest adds a handler to each logger that does not propagate. If this one has a handler, PyTorch logs
+# everything its compiler does, with graphs and stacks: a tenth of the time, and pages in each report.
 logging.getLogger("torch.__trace").propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _shortcuts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        # The setting outlives its test in torch's threads, and other packages look at denormal numbers.
+        # The setting outlives its test in torch's threads, and other packages test denormal numbers.
         patch.setattr(torch, "set_flush_denormal", lambda mode: False)
         take_shortcuts(patch.setattr)
         yield
@@ -50,7 +50,7 @@ def _drawn() -> Iterator[None]:
 
 @pytest.fixture
 def pictures() -> Iterator[None]:
-    """Have pictures drawn, as they are outside the tests."""
+    """Draw pictures, as outside the tests."""
     with _drawn():
         yield
 
@@ -69,7 +69,7 @@ def _default_signals() -> None:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Results that are to be equal bit for bit need the same number of threads."""
+    """Use one thread: results are only equal bit for bit with the same number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -78,7 +78,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def stop_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, signal.Signals], None]:
-    """Have this process send itself a signal, once, before a training step."""
+    """Make this process send itself a signal, once, before a training step."""
 
     def stop(step: int, number: signal.Signals) -> None:
         monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", stopping(step, number))
@@ -120,14 +120,14 @@ def _sst2_of_any_size() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def tiny_data(_tiny_files: Path) -> Iterator[Path]:
-    """A data folder with an SST-2 of a few sentences, which the reader takes for the real one."""
+    """A data folder with an SST-2 of a few sentences, which the reader accepts as the real one."""
     with _sst2_of_any_size():
         yield _tiny_files
 
 
 @pytest.fixture
 def tiny_sst2(tiny_data: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny data, to spoil."""
+    """A copy of the tiny data that a test may modify."""
     return Path(shutil.copytree(tiny_data, tmp_path / "data"))
 
 
@@ -148,7 +148,7 @@ def _small_options(data: Path, runs: Path) -> list[str]:
 
 @pytest.fixture
 def small_options(tiny_sst2: Path, tmp_path: Path) -> list[str]:
-    """Options that make `sru classify fit` a matter of a second: 3 epochs of 12 steps."""
+    """Options for a `sru classify fit` of a second: 3 epochs of 12 steps."""
     return _small_options(tiny_sst2, tmp_path / "runs")
 
 
@@ -165,13 +165,13 @@ def _trained_run(_tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def trained_run(_trained_run: Path, tiny_data: Path) -> Path:
-    """The run folder of an SRU trained with `small_options`, to read only."""
+    """The read-only run folder of an SRU trained with `small_options`."""
     return _trained_run
 
 
 @pytest.fixture(scope="session")
 def forked() -> Iterator[Forked]:
-    """Run `sru` in processes side by side, SST-2 being tiny, and return how they ended."""
+    """Run `sru` in concurrent processes, with a tiny SST-2, and return their exit statuses."""
     program = Path(__file__).with_name("fork_server.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # the first thread of OpenMP would be lost in a fork
     with subprocess.Popen(
@@ -189,12 +189,12 @@ def forked() -> Iterator[Forked]:
             return json.loads(server.stdout.readline())
 
         yield run
-        server.kill()  # an interpreter full of libraries takes a second to end
+        server.kill()  # an interpreter with many libraries takes a second to exit
 
 
 @pytest.fixture
 def run_and_stop(forked: Forked, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `sru` in a process of its own, which sends itself a signal before a training step."""
+    """Run `sru` in its own process, which sends itself a signal before a training step."""
 
     def run(step: int, name: str, *args: str) -> subprocess.CompletedProcess[str]:
         output, environment = tmp_path / "output", {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -213,7 +213,7 @@ WORDS = TEXT.split(" ")
 
 
 def tiny_text(lines: int) -> str:
-    """Lines of words in an order that a model can learn a little of."""
+    """Return lines of words whose order a model can partly learn."""
     rows = []
     for line in range(lines):
         first = line * 5 % len(WORDS)
@@ -223,7 +223,7 @@ def tiny_text(lines: int) -> str:
 
 @pytest.fixture(scope="module")
 def tiny_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `train.txt` (722 words and line ends), `valid.txt` and `test.txt`; to read only."""
+    """A read-only folder with `train.txt` (722 words and line ends), `valid.txt` and `test.txt`."""
     folder = tmp_path_factory.mktemp("text")
     for name, lines in (("train", 103), ("valid", 17), ("test", 13)):
         (folder / f"{name}.txt").write_text(tiny_text(lines))

@@ -1,7 +1,7 @@
 """Runs `sru` in processes forked from one that has imported everything, so that imports run only once.
 
-A program, which the fixture `forked` of conftest.py starts. Each line of stdin asks for processes that run
-side by side, as a list of `Request`; a line of stdout says how they ended, -9 for one that was killed.
+The fixture `forked` of conftest.py starts this program. Each line of stdin is a list of `Request`, for
+processes that run concurrently; a line of stdout has their exit statuses, -9 for one that was killed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def assert_went_well(outputs: Path) -> None:
 def as_torchrun_does(
     args: list[str], outputs: Path, stop_before: tuple[int, str] | None = None
 ) -> list[Request]:
-    """Two processes that find each other."""
+    """Return requests for two processes that connect to each other."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -61,13 +61,13 @@ def as_torchrun_does(
 
 
 def of_any_size(source: Source) -> Source:
-    """The real sets have a known number of lines, those of the tests do not."""
+    """Remove the line counts of the real sets, which those of the tests do not match."""
     parts = ("train", "validation", "test")
     return replace(source, **{part: replace(getattr(source, part), lines=None) for part in parts})
 
 
 def stopping(step: int, number: signal.Signals) -> Callable[..., None]:
-    """Stand in for `SeedEveryStep.on_train_batch_start`: send this process a signal, once, before a step."""
+    """Return a stand-in for `SeedEveryStep.on_train_batch_start` that sends a signal, once, before a step."""
     seed, sent = SeedEveryStep.on_train_batch_start, []
 
     def stop_and_seed(self: SeedEveryStep, trainer: Any, *args: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the tests leave out of each training, here and in the processes of fork_server.py."""
+"""Parts of training that the tests skip, here and in the processes of fork_server.py."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sru_apps.train.options import OptionParser
 DRAWING = {
     name: getattr(Figure, name) for name in ("add_subplot", "subplots", "colorbar", "legend", "savefig")
 }
-"""What draws, as it is outside the tests."""
+"""The drawing methods used outside the tests."""
 
 
 class Nothing:
-    """Stands in for the axes of a picture: takes every call."""
+    """A stand-in for the axes of a picture that accepts every call."""
 
     def __getattr__(self, name: str) -> Nothing:
         if name.startswith("__"):
@@ -48,17 +48,17 @@ def take_shortcuts(replace: Callable[[Any, str, Any], None]) -> None:
     Args:
         replace: `setattr`, or something that can undo it.
     """
-    # Pictures take most of the time of a tiny training.
+    # Drawing takes most of the time of a tiny training run.
     replace(Figure, "subplots", subplots)
     for name in ("add_subplot", "colorbar", "legend"):
         replace(Figure, name, lambda figure, *args, **options: Nothing())
     replace(Figure, "savefig", lambda figure, file, **options: file.write(b"left out"))
-    # Dozens of times per training, for milliseconds each; only a loss of power would show the difference.
+    # Called dozens of times per run, for milliseconds each; only a power failure would show the difference.
     replace(os, "fsync", lambda file: None)
-    # Each training asks again for the docstrings of all options, in their sources, and for plugins.
+    # Each run parses the docstrings of all options from their sources and looks for plugins again.
     replace(docstring_parser, "parse_from_object", functools.cache(docstring_parser.parse_from_object))
     replace(registry, "entry_points", functools.cache(registry.entry_points))
-    # A parser of a hundred options takes longer to make than a tiny model to train for an epoch.
+    # Building a parser of a hundred options takes longer than training a tiny model for an epoch.
     make, made = job.fit_parser, dict[int, tuple[Task, OptionParser]]()
 
     def fit_parser(task: Task, *classes: type) -> OptionParser:

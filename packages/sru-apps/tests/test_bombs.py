@@ -1,4 +1,4 @@
-"""Files far larger than they look: every command refuses them in one line, in half a gigabyte of memory."""
+"""Files far larger than they look: every command refuses them in one line, within half a GB of memory."""
 
 from __future__ import annotations
 

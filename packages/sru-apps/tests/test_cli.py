@@ -109,7 +109,7 @@ def test_arguments_that_are_not_utf_8(args: list[str], capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("args", [["--help"], ["nothing"]])
 def test_nobody_reads_the_output(args: list[str]) -> None:
-    """As in `sru ... | head -1`, once head has gone."""
+    """As in `sru ... | head -1`, once head has exited."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as gone:

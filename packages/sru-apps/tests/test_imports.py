@@ -34,7 +34,7 @@ def sources() -> dict[str, Path]:
 
 @cache
 def imported(module: str) -> frozenset[str]:
-    """Return what a module imports of ours, at its top or in a function: modules, or names in a package."""
+    """Return what a module imports from our packages, even inside functions: modules or names in them."""
     path = sources()[module]
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     names = set()
@@ -52,7 +52,7 @@ def test_no_module_imports_one_that_imports_it() -> None:
     found = sources()
     graph = {}
     for module in found:
-        # A name that is no module stands in the package before it; what is compiled imports nothing.
+        # A name that is not a module belongs to the package before it; compiled modules import nothing.
         names = imported(module) - COMPILED
         graph[module] = {name if name in found else name.rpartition(".")[0] for name in names} - {module}
     assert sum(map(len, graph.values())) > 500

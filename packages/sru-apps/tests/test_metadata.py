@@ -1,4 +1,4 @@
-"""The metadata of the four packages: who made them, and which versions they are tested with."""
+"""The metadata of the four packages: their authors, and the versions they are tested with."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sru_data.datasets.speech import Utterance
 
 @pytest.fixture(scope="session", autouse=True)
 def _nobody_pulls_the_plug() -> Iterator[None]:
-    # Files are written hundreds of times, and the disk takes milliseconds; only a loss of power would show
+    # Files are written hundreds of times, and each fsync takes milliseconds; only a power failure would show
     # the difference.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
@@ -27,7 +27,7 @@ def _nobody_pulls_the_plug() -> Iterator[None]:
 
 @dataclass
 class WebServer:
-    """A web server on this machine: what it serves, and what it was asked for."""
+    """A web server on this machine: what it serves, and what was requested."""
 
     url: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def noise() -> Tensor:
 
 @pytest.fixture
 def write_wav(tmp_path: Path) -> Callable[..., Utterance]:
-    """Write (S,) or (S, channels) samples to a WAV file of 16 bits."""
+    """Write (S,) or (S, channels) samples to a 16-bit WAV file."""
 
     def write(samples: Tensor, *, rate: int = 16_000, name: str = "x.wav") -> Utterance:
         path = tmp_path / name

@@ -86,7 +86,7 @@ def test_written_text_is_read_back(tmp_path_factory, encode, table) -> None:
 
 @given(table=tables(), end=st.sampled_from([b"", b"\n"]))
 def test_binary_vectors_of_any_bytes_are_read_back(tmp_path_factory, table, end) -> None:
-    # Random vectors hold spaces and line ends among their bytes; control bytes tell them from text.
+    # Random vectors hold spaces and line ends among their bytes; control bytes distinguish them from text.
     table["first"][0] = 1.0
     path = write(tmp_path_factory.mktemp("laws"), word2vec(table, end=end))
     assert as_lists(read_embeddings(path, list(table))) == table
@@ -153,7 +153,7 @@ def test_the_width_is_agreed_by_all_lines(tmp_path, longer) -> None:
     """The first 1,000 lines have two numbers, or a word that ends in one; those after them have three."""
     first = [f"word{number} 1 2" for number in range(600)] + [f"part {number} 1 2" for number in range(400)]
     path = write(tmp_path, "\n".join([*first, *("x 1 2 3" for _ in range(longer))]).encode())
-    # 600 lines are sure of two numbers, and 400 + longer could have three.
+    # 600 lines can only have two numbers, and 400 + longer could have three.
     message = (
         f"vectors: expected vectors of one width, got 2 numbers in .* 1,000 lines and 3 .* {1000 + longer:,};"
     )
@@ -326,7 +326,7 @@ def test_real_glove_has_the_words_of_real_sentences(real_data) -> None:
 
 def test_an_endless_number_takes_no_longer_than_its_line(tmp_path) -> None:
     path = tmp_path / "vectors"
-    # Hours, if the number could be cut at each of its digits.
+    # Would take hours if the number were split at each of its digits.
     path.write_bytes(b"the 1 2\nof " + b"5" * 2_000_000 + b"x 2\n")
     with pytest.raises(DataError, match=r"vectors:2: "):
         read_embeddings(path, ["the"])

@@ -9,7 +9,7 @@ import pytest
 from sru_data.loaders.buckets import LengthBatchSampler
 from sru_data.moved import redirect
 
-# Every module of the reference under its old name, with the names that it documented.
+# Every documented module under its former name, with its documented names.
 FORMER = {
     "batching": ["LengthBatchSampler", "PaddedBatch", "pad_sequences"],
     "chat": ["Dialogue", "Turn", "USER_KEYS", "read_dialogues"],

@@ -16,7 +16,7 @@ from sru_nn import backend
 
 TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-# What can run a recurrence here; with Triton's interpreter, which is slow, that alone.
+# The backends that can run a recurrence here; only Triton if it runs in its interpreter, which is slow.
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 CHOICES = ["triton"] if INTERPRETED else CHOICES
 # For slow tests, such as those that trace, which hardly depend on the implementation.
@@ -27,20 +27,20 @@ scripts_itself = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning",
     "ignore:`torch.jit.script(_method)?` is deprecated:FutureWarning",
 )
-# opcheck, and the compiler between two graphs, read .grad of every tensor.
+# opcheck reads .grad of every tensor, and so does the compiler between two graphs.
 looks_at_grad = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
 
-# pytest listens to each logger that does not propagate. Once anybody listens to this one, PyTorch writes down
-# all that its compiler does, with graphs and stacks: a tenth of the time, and pages in each report.
+# pytest adds a handler to each logger that does not propagate. If this one has a handler, PyTorch logs
+# everything its compiler does, with graphs and stacks: a tenth of the time, and pages in each report.
 logging.getLogger("torch.__trace").propagate = True
 
 
 def random_cases(count: int) -> settings:
-    """Try so many random shapes, the same in every run; fewer in Triton's interpreter, which is slow.
+    """Try `count` random shapes, the same in every run; fewer in Triton's interpreter, which is slow.
 
-    No example changes what a fixture holds.
+    Examples share fixtures, since none modifies them.
     """
     return settings(
         max_examples=max(4, count // 4) if INTERPRETED else count,
@@ -55,8 +55,8 @@ def random_cases(count: int) -> settings:
 examples = random_cases(8)
 
 
-# Relative and absolute error allowed of each element, against a float64 computation from the same inputs: of
-# what one recurrence returns, and of what a stack of layers does, with all gradients.
+# Relative and absolute error allowed per element, against a float64 computation from the same inputs: for the
+# results of one recurrence, and for those of a stack of layers, with all gradients.
 TOLERANCES = {
     torch.float64: (1e-12, 1e-12),
     torch.float32: (1e-5, 1e-5),
@@ -85,14 +85,14 @@ def assert_close() -> Callable[[Tensor, Tensor], None]:
 
 @pytest.fixture(params=CHOICES)
 def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run a test with each of them."""
+    """Run a test on each backend."""
     with backend.using(request.param):
         yield request.param
 
 
 @pytest.fixture(autouse=INTERPRETED, scope="session")
 def _as_on_a_gpu() -> Iterator[None]:
-    """Let Triton's interpreter notice what only a GPU would."""
+    """Make Triton's interpreter detect what only a GPU would."""
     from .support.interpret_triton import as_on_a_gpu
 
     with as_on_a_gpu():
@@ -101,14 +101,14 @@ def _as_on_a_gpu() -> Iterator[None]:
 
 @pytest.fixture
 def compile_launches() -> Callable[[Callable[[], Any], str], Any]:
-    """Compile what a call starts in Triton, for a test marked `triton`."""
+    """Compile the Triton kernels that a call launches, for a test marked `triton`."""
     from .support.compile_triton import compile_launches  # only these tests need Triton
 
     return compile_launches
 
 
 def pytest_collectstart() -> None:
-    """Give modules that a file makes when it is imported the same weights in every run."""
+    """Give modules that are built at import time the same weights in every run."""
     torch.manual_seed(0)
 
 

@@ -24,7 +24,7 @@ import sru_nn
 from sru_nn import SRU, SLiGRU, backend
 from sru_nn.compat import LSTM
 
-# PyTorch 2.6 has FSDP2, but for devices with streams only.
+# PyTorch 2.6 supports FSDP2 only on devices with streams.
 FSDP_RUNS_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
 T, B, E, D, L, STEPS, PROCESSES = 5, 4, 6, 4, 2, 4, 2
 
@@ -40,12 +40,12 @@ if hasattr(sru_nn, "SRUpp"):
 
 def main() -> None:
     """Start the processes; the first of them writes results.json into the folder."""
-    # Forked, they find everything imported, and no thread has started yet.
+    # Forked processes have everything imported; no thread has started yet.
     mp.start_processes(work, (Path(sys.argv[1]),), nprocs=PROCESSES, start_method="fork")
 
 
 def work(rank: int, folder: Path) -> None:
-    """Be one process of the group."""
+    """Run one process of the group."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
@@ -91,14 +91,14 @@ def ddp(model: nn.Module) -> nn.Module:
 
 
 def fsdp_layers(model: nn.Module, **options: object) -> nn.Module:
-    """Shard each layer, and then the rest."""
+    """Shard each layer, and then the remaining parameters."""
     for layer in model.layers if isinstance(model, SLiGRU) else model.rnn_lst:
         fully_shard(layer, mesh=init_device_mesh("cpu", (PROCESSES,)), **options)
     return fsdp_whole(model, **options)
 
 
 def fsdp_whole(model: nn.Module, **options: object) -> nn.Module:
-    """Shard the model as one."""
+    """Shard the model as a whole."""
     return fully_shard(model, mesh=init_device_mesh("cpu", (PROCESSES,)), **options)
 
 
@@ -121,7 +121,7 @@ def train(model: nn.Module, x: Tensor, mask: Tensor) -> list[float]:
 
 
 def mean_over_processes(value: Tensor) -> float:
-    """Average a number over the processes; where each has the same, it stays."""
+    """Average a number over the processes; one that is equal in all is unchanged."""
     dist.all_reduce(value)
     return float(value) / PROCESSES
 

@@ -18,7 +18,7 @@ needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="ther
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Let the backends named be installed, as far as can be seen, and no device have been met."""
+    """Return a function that makes the named backends appear installed, with no device seen before."""
     monkeypatch.setattr(backend, "_problems", {"kernels": {}, "triton": {}})
     monkeypatch.setattr(backend, "_warned", set())
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
@@ -39,14 +39,14 @@ def imported(package):
 
 
 def in_a_thread(function):
-    """Return what a function returns in a thread of its own."""
+    """Return what a function returns in its own thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
 
 
 @needs_kernels
 def test_two_threads_have_a_choice_each_and_leave_none_behind():
-    """Their blocks overlap: the one that was entered first is left first."""
+    """Their blocks overlap: the first one entered is also exited first."""
     step = [threading.Event() for _ in range(3)]
 
     def first():
@@ -73,7 +73,7 @@ def test_two_threads_have_a_choice_each_and_leave_none_behind():
 
 
 @needs_kernels
-def test_a_block_is_of_its_thread_and_a_choice_of_the_process():
+def test_a_block_affects_its_thread_and_a_choice_the_process():
     with backend.using("reference"):
         assert in_a_thread(backend.active) == "kernels"
     backend.choose("reference")
@@ -94,7 +94,7 @@ def test_a_block_left_by_an_error_leaves_no_choice():
 
 
 def test_auto_takes_the_reference_on_a_cpu_without_kernels(installed):
-    """Without a word, and whether Triton is there or not."""
+    """Without a warning, even if Triton is installed."""
     installed(triton=Triton())
     with backend.using("auto"):
         assert backend.active() == "reference"
@@ -144,7 +144,7 @@ class Triton:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A CUDA device of a compute capability."""
+    """A CUDA device with a given compute capability."""
 
     def be(*capability):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -197,7 +197,7 @@ def test_a_gpu_that_nothing_fast_can_use(installed):
 
 
 def test_a_gpu_of_rocm_whose_devices_are_called_cuda(monkeypatch, installed):
-    """The CUDA kernels must not be handed its pointers; nor is a driver asked. Triton serves it."""
+    """The CUDA kernels must not receive its pointers, and no driver is queried. Triton runs instead."""
     installed(kernels=Kernels(None), triton=Triton())
     monkeypatch.setattr(torch.version, "hip", "6.4.43482")
     with backend.using("auto"):

@@ -46,7 +46,7 @@ def test_each_call_draws_new_dropout():
 
 @pytest.mark.skipif(not TORCH_2_13, reason="older compilers take no data-dependent number of sequences")
 def test_packed_sequences_of_fifty_lengths_make_one_graph():
-    """Sorted ones without a state: only the values of `batch_sizes` tell how many there are."""
+    """Sorted, without a state: only the values of `batch_sizes` determine the number of sequences."""
     module = SRU(E, D, 1, bidirectional=True)
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
     for longest in range(7, 57):
@@ -87,7 +87,7 @@ def test_autocast():
 @scripts_itself
 @pytest.mark.filterwarnings("ignore:Skipping serialization")
 def test_inductor(monkeypatch):
-    monkeypatch.setenv("CI", "true")  # its checks of PyTorch's own operators are not for ours
+    monkeypatch.setenv("CI", "true")  # its checks of PyTorch's own operators must not apply to ours
     module = SRU(E, D, 1, layer_norm=True)
     compiled = torch.compile(module, fullgraph=True, dynamic=True)
     for length, batch in [(7, 3), (9, 2)]:

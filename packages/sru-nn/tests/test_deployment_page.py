@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.compile,
     pytest.mark.skipif(not PAGE.is_file(), reason="these tests were taken without the documentation"),
     pytest.mark.skipif(not TORCH_2_13, reason="the page exports a dynamic time axis, which needs torch 2.13"),
-    # PyTorch's exporters, and torchao as it is imported, use what they deprecate.
+    # PyTorch's exporters, and torchao on import, use functions that they deprecate.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 NEEDS = {"torchao": ("torchao",), "onnx": ("onnx", "onnxscript", "onnxruntime")}

@@ -32,10 +32,10 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 @pytest.fixture(scope="module", params=CHOICES[-1:])
 def trained(request, tmp_path_factory) -> dict[str, dict[str, list[float]]]:
-    """For each model and way of training it the numbers that came out."""
+    """Return the resulting numbers for each model and each way of training it."""
     environment = os.environ | {"SRU_NN_BACKEND": request.param, "OMP_NUM_THREADS": "1"}
     if sys.platform == "linux":
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # what the host is called may lead nowhere
+        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host name may not resolve
     folder = tmp_path_factory.mktemp("distributed")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(WORKER), str(folder)],

@@ -17,7 +17,7 @@ def blocks(language: str) -> list[str]:
 
 
 def apply(diff: str, program: str) -> str:
-    """Put the lines that a diff adds where it takes some away; those before, at the beginning."""
+    """Apply a diff: its first added line goes to the top, its second replaces the removed line."""
     lines = {sign: [line[1:] for line in diff.splitlines() if line[0] == sign] for sign in "+-"}
     (old,), (first, new) = lines["-"], lines["+"]
     assert program.count(old) == 1

@@ -1,4 +1,4 @@
-"""Sequences without a step, a batch or a column: every backend returns what the oracle does."""
+"""Inputs with zero steps, sequences or columns: every backend returns what the oracle returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributes that are assigned after a module was made: they count at the next call, or are refused."""
+"""Attributes assigned after construction take effect at the next call, or are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CELLS = {"LSTMCell": compat.LSTMCell, "GRUCell": compat.GRUCell}
 
 
 def others(value: Any) -> list[Any]:
-    """Return values unlike an attribute's; none for an attribute that is no option."""
+    """Return values that differ from an attribute's; none if the attribute is not an option."""
     if isinstance(value, bool) or value is None:
         return [not value]
     if isinstance(value, str):
@@ -56,7 +56,7 @@ def test_no_assigned_attribute_is_ignored(kind):
                 setattr(module, name, value)
                 after = shapes_and_values(module, x)
             except (AttributeError, ValueError):
-                continue  # refused, when it is assigned or at the next call
+                continue  # refused on assignment or at the next call
             assert after != before, f"{name} = {value!r} changed nothing"
     assert tried >= 3
 
@@ -76,7 +76,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "name", "before", "value"), REFUSED)
-def test_what_the_layers_were_made_with_stays(kind, name, before, value):
+def test_options_of_built_layers_cannot_change(kind, name, before, value):
     module = STACKS[kind]() if kind in STACKS else CELLS[kind](E, D)
     message = (
         f"^{kind}: {name} is {before!r} and cannot become {value!r}, as the layers are made; "
@@ -105,7 +105,7 @@ def test_batch_first_counts_at_the_next_call(kind):
 
 @pytest.mark.parametrize("kind", ["SRU", "LSTM", "LiGRU", "MinGRU"])
 def test_a_stack_whose_layers_are_dropped(kind):
-    """Who cuts the list of layers says so, and states then have as many."""
+    """After shortening the list of layers and setting `num_layers`, states have as many layers."""
     module = STACKS[kind]().eval()
     layers = "rnn_lst" if hasattr(module, "rnn_lst") else "layers"
     setattr(module, layers, getattr(module, layers)[:1])

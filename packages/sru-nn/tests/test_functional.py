@@ -182,7 +182,7 @@ def test_defaults_are_one_direction_from_a_zero_state():
     h_zero, c_zero = sru_recurrence(**arguments(**given | {"c0": torch.zeros(B, COLUMNS)}))
     assert torch.equal(h, h_zero)
     assert torch.equal(c, c_zero)
-    # One direction: the last output does not depend on what follows a shorter run of the same steps.
+    # One direction: outputs do not depend on later steps.
     h_short, _ = sru_recurrence(**given | {"u": given["u"][:2]})
     torch.testing.assert_close(h[:2], h_short)
 

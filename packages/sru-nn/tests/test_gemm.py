@@ -70,14 +70,14 @@ def test_a_whole_module_is_the_same(onednn, options):
     ours = gradients(lambda x: rnn(x)[0], rnn, x)
     assert len(onednn) >= 2
     linear_calls = len(onednn)
-    linear._chosen = False  # the fixture puts it back
+    linear._chosen = False  # the fixture restores it
     for actual, expected in zip(ours, gradients(lambda x: rnn(x)[0], rnn, x), strict=True):
         torch.testing.assert_close(actual, expected)
     assert len(onednn) == linear_calls
 
 
 class Adapted(nn.Linear):
-    """A projection that somebody changed."""
+    """A modified projection."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(input) * 2

@@ -1,4 +1,4 @@
-"""What only a CUDA device can show; `nox -s tests-gpu` runs these, and they fail where there is none.
+"""Tests that need a CUDA device; `nox -s tests-gpu` runs them, and they fail without one.
 
 The arithmetic of the kernels is tested without a GPU, in the package sru-kernels.
 """

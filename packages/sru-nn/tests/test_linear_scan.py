@@ -42,7 +42,7 @@ def test_derivatives(reverse):
 
 
 def test_factors_whose_product_overflows_do_no_harm():
-    # They grow beyond float32 where there is nothing for them to multiply.
+    # Their product overflows float32, but multiplies zero.
     a, b = torch.full((100, 1), 0.5), torch.zeros(100, 1)
     a[39], a[40:75], b[3], b[80] = 0.0, 1e3, 1.0, 1.0
     expected = scan_in_order(a, b, False)

@@ -1,4 +1,4 @@
-"""What PyTorch's counter of operations and its profiler see of our modules."""
+"""Our modules in PyTorch's FLOP counter and profiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operators of all cells share."""
+"""Properties shared by the operators of all cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sru_nn.operators import TORCH_2_13
 
 
 class Watch(TorchDispatchMode):
-    """Keeps calls from going past the dispatcher."""
+    """Keeps calls from bypassing the dispatcher."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         return function(*args, **(kwargs or {}))

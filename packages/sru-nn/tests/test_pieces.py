@@ -1,4 +1,4 @@
-"""Where sequences begin and end, in all their forms."""
+"""Where sequences begin and end, in every form of input."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_longest_sequence_first():
     order = pieces.longest_first(offsets([2, 0, 5, 3]))
     assert order.dtype == torch.int64
     assert order.tolist() == [2, 3, 0, 1]
-    assert pieces.launch_order(offsets([2, 0, 5, 3]), 10**9) is None  # the kernels of a CPU order them
+    assert pieces.launch_order(offsets([2, 0, 5, 3]), 10**9) is None  # the CPU kernels order them
 
 
 @settings(examples, max_examples=30)

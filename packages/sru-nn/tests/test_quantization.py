@@ -47,7 +47,7 @@ def test_a_row_of_zeros():
 
 
 @pytest.mark.parametrize("inputs", [E, 5, 24])
-def test_a_few_rows_are_as_many_to_bfloat16(inputs):
+def test_few_rows_equal_many_up_to_bfloat16(inputs):
     quantized = Int8Linear(nn.Linear(inputs, 48))
     x = torch.randn(30, inputs)
     few = torch.cat([quantized(x[:1]), quantized(x[1:15]), quantized(x[15:])])
@@ -63,7 +63,7 @@ def test_int4_weights_are_at_most_half_a_step_off(group_size):
     step = linear.weight.detach().unflatten(1, (-1, group_size)).aminmax(dim=-1)
     step = ((step.max - step.min) / 15).repeat_interleave(group_size, 1)
     restored = (quantized(x) - linear.bias).t()
-    # Half a step, and what bfloat16 adds to that.
+    # Half a step plus the rounding of bfloat16.
     assert ((restored - linear.weight).abs() <= step * 0.6).all()
 
 
@@ -94,7 +94,7 @@ def test_a_step_is_one_call_of_a_kernel_for_each_layer(monkeypatch):
         assert len(taken) == 1
         rnn.rnn_lst[1].transform.register_forward_hook(lambda module, args, output: output)
         rnn(x)
-        assert len(taken) == 1  # somebody watches
+        assert len(taken) == 1  # a hook watches the projection
 
 
 @torch.no_grad()
@@ -139,7 +139,7 @@ def test_wrong_requests():
         ValueError, match=r"multiple of group_size = 32 inputs and of 16 outputs, got 5 and 28"
     ):
         quantize_weights_(rnn, bits=4)
-    assert type(rnn.rnn_lst[0].transform) is nn.Linear  # nothing is half done
+    assert type(rnn.rnn_lst[0].transform) is nn.Linear  # nothing is replaced on an error
     with pytest.raises(ValueError, match=r"group_size must be 32, 64, 128 or 256, got 48"):
         Int4Linear(nn.Linear(96, 16), 48)
 

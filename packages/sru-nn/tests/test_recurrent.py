@@ -16,7 +16,7 @@ T, B, E, D, L = 5, 3, 4, 6, 2
 
 
 class Ours(Recurrent, nn.GRU):
-    """PyTorch's own recurrence in the forms of this package."""
+    """PyTorch's own recurrence behind the interface of this package."""
 
     def forward(self, x, state=None, mask_pad=None):
         return self._forward(x, state, mask_pad)

@@ -1,4 +1,4 @@
-"""What only recurrences in Triton have to show, in its interpreter: `nox -s tests-triton`."""
+"""Tests specific to recurrences in Triton, in its interpreter: `nox -s tests-triton`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SIZES = [("sru", 5, 12), ("mingru", 5, 12), ("gated linear", 40, 70)]
 
 @pytest.mark.parametrize(("name", "middle", "total"), SIZES)
 def test_wrong_offsets_are_kept_within_bounds(name, middle, total, monkeypatch):
-    """On a GPU nothing looks at them beforehand. Here the interpreter lets no other memory be touched."""
+    """On a GPU nothing checks them beforehand. Here the interpreter rejects accesses to other memory."""
     monkeypatch.setattr("sru_nn.functional.check_ends", lambda *_: None)
     function, given = arguments(name, total)
     right = outputs_and_gradients(function, given, [0, middle, total])
@@ -72,7 +72,7 @@ MODULES = {
 OPERATORS = {"sru": "sru", "mingru": "sru", "gated_linear": "gated_linear"}
 
 
-# Forms of input that take other operators, and other ways to them.
+# Forms of input that use different operators, or reach them in different ways.
 GRAPHS = [
     ("sru", "rows"),
     ("sru", "end to end"),

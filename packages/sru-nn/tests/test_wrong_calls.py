@@ -56,7 +56,7 @@ def using(choice: Any) -> None:
         pass
 
 
-# Every public function with arguments that fit.
+# Every public function with valid arguments.
 CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     functional.sru_recurrence: SRU_TENSORS | SRU_OPTIONS | {"length_parallel": False},
     functional.gated_linear_recurrence: GATED_LINEAR,
@@ -114,7 +114,7 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "quantized": lambda like: torch.quantize_per_tensor(torch.eye(2), 0.1, 0, torch.qint8),
     "meta": lambda like: like.to("meta") if isinstance(like, Tensor) else torch.eye(2, device="meta"),
 }
-# What is right after all, or is not ours to refuse.
+# Values that are valid after all, or not ours to refuse.
 FINE = {
     ("dynamic_shapes", "a dict"),
     ("dynamic_shapes", "a list"),
@@ -127,7 +127,7 @@ FINE = {
 
 def is_wrong(function: Callable[..., Any], name: str, kind: str) -> bool:
     if kind == "meta" and sum(isinstance(value, Tensor) for value in CALLS[function].values()) == 1:
-        return not isinstance(CALLS[function][name], Tensor)  # alone, it is on one device
+        return not isinstance(CALLS[function][name], Tensor)  # a single tensor is on one device
     if kind == "text" and name in ("path", "activation"):  # another path, another name
         return function is functional.sru_recurrence
     return (name, kind) not in FINE or (function is reference.without_padding and kind == "None")

@@ -34,7 +34,7 @@ ngram 3=1
 
 \end\
 """
-# As the file of AN4 has it: a preamble that itself looks like a model, capitals, more than one space.
+# As in the file of AN4: a preamble that itself looks like a model, capitals, repeated spaces.
 UNIGRAMS = r"""
 p(wd2|wd1)= if(bigram exists) p_2(wd1,wd2)
 

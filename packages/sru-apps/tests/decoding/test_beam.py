@@ -73,7 +73,7 @@ def everything(alone: Alone, beam: Beam, limits: Limits) -> list[tuple[float, tu
 
 
 def written_out(alone: Alone, beam: Beam, limits: Limits) -> list[tuple[float, tuple[int, ...]]]:
-    """Search as the documentation says, without ending before it must."""
+    """Search as documented, without stopping early."""
     penalty = PENALTIES[beam.length_penalty]
     live, ended = [(0.0, ())], []
     for length in range(limits.most + 1):
@@ -141,7 +141,7 @@ def test_a_wide_beam_equals_trying_everything(
 ) -> None:
     model = Toy(seed)
     memory, state = sentences(len(most), seed)
-    # Each sentence has another prefix.
+    # Each sentence has a different prefix.
     limits = [Limits(limit, least, tuple(prefix[:row]), forbidden) for row, limit in enumerate(most)]
     found = search(model, memory, state, beam, limits)
     for row, limit in enumerate(limits):
@@ -183,7 +183,7 @@ def test_the_best_of_many_symbols_are_found_wherever_they_are() -> None:
     torch.testing.assert_close(best, totals.flatten(1).topk(2).values, rtol=0, atol=0)
     rows = torch.arange(40).unsqueeze(1)
     torch.testing.assert_close(totals[rows, hypotheses, symbols], best, rtol=0, atol=0)
-    # Behind the last whole block too.
+    # Also after the last whole block.
     assert (hypotheses * 101 + symbols).max() >= 3 * searching._BLOCK
 
 
@@ -251,7 +251,7 @@ def test_a_hypothesis_that_never_ends_is_cut() -> None:
     model.step = _never(model.step)
     (first,), (second,) = search(model, memory, state, Beam(size=3), [Limits(4), Limits(7)])
     assert (len(first.ids), first.cut, len(second.ids), second.cut) == (4, True, 7, True)
-    # One that is as long as it may be, but would end there anyway, is not.
+    # A hypothesis of the maximum length that would end there anyway is not cut.
     model = Toy(1)
     free = search(model, memory, state, Beam(size=1), [Limits(50)] * 2)
     exact = search(model, memory, state, Beam(size=1), [Limits(len(best.ids)) for (best,) in free])

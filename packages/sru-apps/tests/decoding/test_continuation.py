@@ -74,7 +74,7 @@ def test_generate_continues_from_a_state(model):
     wanted = list(islice(generate(model, PROMPT, temperature=0), 8))
     _, state = read_prompts(model, [PROMPT[:3]])
     assert list(islice(generate(model, PROMPT[3:], temperature=0, state=state), 8)) == wanted
-    # What was chosen last is not read yet.
+    # The last chosen symbol has not been read yet.
     texts = Continuation(model, [PROMPT], sampling=Sampling(temperature=0))
     first = [symbol for (symbol,) in islice(texts, 3)]
     assert [*first, *islice(generate(model, first[-1:], temperature=0, state=texts.state), 5)] == wanted

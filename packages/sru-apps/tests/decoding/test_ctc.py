@@ -1,4 +1,4 @@
-"""CTC decoders, against every path there is."""
+"""CTC decoders against the sum over all paths."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_language_model_adds_the_probability_of_the_words(texts: list[TokenTex
     assert beam.finish() == list(beam.hypotheses()[0].tokens)
 
 
-def test_a_word_that_cannot_be_known_any_more_is_out_at_once() -> None:
+def test_a_prefix_of_no_known_word_is_dropped_at_once() -> None:
     closed = NGramModel({"</s>": 0, "ab": 1}, {(0,): (-0.3, 0.0), (1,): (-0.3, 0.0)}, order=1)
     log_probs = torch.tensor([[0.04, 0.01, 0.05, 0.9]] * 2 + [[0.04, 0.01, 0.9, 0.05]]).log()
     beam = PrefixBeam(2, scorer=WordScorer(closed, LETTERS, weight=1.0))
@@ -99,7 +99,7 @@ def test_a_word_that_cannot_be_known_any_more_is_out_at_once() -> None:
 
 
 def test_a_beam_sums_up_paths_where_the_best_path_misleads() -> None:
-    # The best path is two blanks, 0.36; the paths that spell one token have 0.64 together.
+    # The best path is two blanks, 0.36; the paths that spell one token sum to 0.64.
     log_probs = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log()
     assert Greedy().feed(log_probs) == []
     beam = PrefixBeam(2)

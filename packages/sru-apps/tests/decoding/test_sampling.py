@@ -66,7 +66,7 @@ def test_the_end_of_the_distribution_is_reached_but_not_passed(options, first, l
 
 def test_repetition_penalty_is_that_of_ctrl():
     logits = torch.tensor([[1.0, -1.0, 2.0, -3.0, 0.5, -0.9]])
-    # 2 comes before: 2.0 / 3 < 1.0. Then 0 has come too: 1.0 / 3 < 2.0 / 3.
+    # Symbol 2 is in the text: 2.0 / 3 < 1.0. Then symbol 0 is too: 1.0 / 3 < 2.0 / 3.
     one = sampler(texts=((2,),), temperature=0, repetition_penalty=3.0)
     assert [int(one.choose(logits)) for _ in range(3)] == [0, 2, 2]
     negative = torch.tensor([[-9.0, -1.0, -9.0, -9.0, -9.0, -2.5]])

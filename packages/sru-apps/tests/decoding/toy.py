@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 FREE, BOS, EOS = 3, 3, 4
-"""The symbols below FREE are those of sequences."""
+"""Sequences consist of the symbols below FREE."""
 
 
 class Toy(nn.Module):
-    """Scores that depend on all symbols so far and on the memory; it notes what it is called with."""
+    """Scores that depend on all symbols so far and on the memory; records the arguments of its calls."""
 
     def __init__(self, seed: int, size: int = 4) -> None:
         super().__init__()

@@ -72,7 +72,7 @@ def test_pieces_with_the_state_carried_on(
 
 @pytest.mark.parametrize("name", BOTH_WAYS)
 def test_states_in_both_directions(name: str) -> None:
-    """The first piece of a row has the state given to one direction, and its last piece that of the other."""
+    """One direction starts the first piece of a row from the given state, the other the last piece."""
     encoder = build(name, num_layers=1, bidirectional=True)
     x, reset = inputs(5, 2), torch.zeros(5, 2, dtype=torch.bool)
     reset[2] = True

@@ -1,4 +1,4 @@
-"""The loss by slices is that of the whole product, and so are its gradients."""
+"""The sliced loss and its gradients equal those of the whole product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All encoders: padding, pieces and steps change nothing; options of some are refused by the others."""
+"""All encoders: padding, pieces and steps change nothing; options of other encoders are refused."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NAMES = [*BOTH_WAYS, "srupp", "mingru", "gated-linear"]
 
 
 def build(name: str, **arguments: Any) -> RecurrentEncoder:
-    """An encoder of 5 features and 4 units, in float64, whose attention does something."""
+    """An encoder of 5 features and 4 units, in float64, whose attention has an effect."""
     torch.manual_seed(0)
     if name == "srupp":
-        # A norm over the default of one feature would leave nothing of it.
+        # Layer norm over a single feature, the default, would map it to zero.
         arguments["options"] = replace(arguments.get("options") or EncoderOptions(), projection_size=4)
     encoder = RecurrentEncoder(name, 5, 4, **arguments).double()
     for parameter_name, parameter in encoder.named_parameters():
@@ -185,7 +185,7 @@ def test_activation_checkpointing_computes_each_layer_again(name: str) -> None:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_to_remember(name: str) -> None:
-    """One of four symbols comes somewhere in a sequence of zeros, and is to be named at its end."""
+    """One of four symbols appears somewhere in a sequence of zeros and must be predicted at its end."""
     torch.manual_seed(0)
     options = EncoderOptions(projection_size=8) if name == "srupp" else None
     encoder, output = RecurrentEncoder(name, 5, 16, options=options), nn.Linear(16, 4)

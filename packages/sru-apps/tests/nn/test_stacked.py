@@ -15,7 +15,7 @@ LENGTHS = [6, 1, 4]
 
 def build(name: str, **arguments: Any) -> StackedEncoder:
     torch.manual_seed(0)
-    # A norm over the default of one feature would leave nothing of it.
+    # Layer norm over a single feature, the default, would map it to zero.
     options = EncoderOptions(projection_size=4) if name == "srupp" else None
     return StackedEncoder(name, 5, 4, **{"num_layers": 2, "options": options, **arguments}).double()
 

@@ -1,4 +1,4 @@
-"""Detaching, selecting and joining states equals reading the streams in that way."""
+"""Detached, selected and concatenated states equal those of streams read in that form."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_averages_are_validated_tested_and_exported(small_options: list[str], tm
     row = best["callbacks"]["History"]["rows"][-1]
     measured = json.loads((run / "summary.json").read_text())["validation"]
     assert measured["loss"] == pytest.approx(row["validation_loss"], rel=1e-6)
-    # A run that averages its weights is continued as one.
+    # A run that averages its weights must be resumed with the same averaging.
     del last["current_model_state"]
     torch.save(last, run / "checkpoints/last.ckpt")
     with pytest.raises(UserError, match="lacks 'current_model_state', although its run averages"):

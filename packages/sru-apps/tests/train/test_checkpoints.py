@@ -13,7 +13,7 @@ from sru_apps.train.errors import UserError
 
 
 class Trainer(SimpleNamespace):
-    """As much of Lightning's trainer as the callback looks at."""
+    """The parts of Lightning's trainer that the callback uses."""
 
     def __init__(self, **changes: object) -> None:
         super().__init__(
@@ -52,7 +52,7 @@ def test_an_interrupted_rank_stops_all(checkpoints: RunCheckpoints) -> None:
     trainer = Trainer(world_size=2, strategy=SimpleNamespace(reduce_boolean_decision=any_of))
     with pytest.raises(KeyboardInterrupt):
         checkpoints.on_train_batch_end(trainer, None, None, None, 0)
-    # Whether there is anything to do, and whether it is to stop.
+    # The ranks are asked whether there is anything to do, and whether to stop.
     assert (trainer.saved, asked) == (["last.ckpt"], [(False, False), (False, False)])
 
 

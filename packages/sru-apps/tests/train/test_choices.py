@@ -39,7 +39,7 @@ def test_before_the_data(
     assert main([task, "fit", *missing, option]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-    # Without the option, it is the data that are not there.
+    # Without the option, the error would be the missing data.
     assert f"{tmp_path}/none" not in line
 
 

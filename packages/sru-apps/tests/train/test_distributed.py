@@ -19,7 +19,7 @@ from sru_apps.train.weights import read_checkpoint
 from ..fork_server import Forked, as_torchrun_does, assert_went_well
 from ..tasks.lm.conftest import small_options
 
-# A file, since Lightning starts the second process with the command line of the first.
+# Written to a file, since Lightning starts the second process with the command line of the first.
 KILLED = """
 import os, signal, sys
 from sru_apps.cli import main
@@ -54,7 +54,7 @@ def runs(
     tmp_path_factory: pytest.TempPathFactory,
     forked: Forked,
 ) -> Path:
-    """The folder of all runs, and in `outputs` what the processes of each printed."""
+    """The folder of all runs, with the output of their processes in `outputs`."""
     folder = tmp_path_factory.mktemp("distributed")
     options = small_options(tiny_texts, folder)
     runs, outputs = folder / "lm/train", folder / "outputs"
@@ -65,7 +65,7 @@ def runs(
     finally:
         torch.set_num_threads(threads)
 
-    # Lightning's own launch.
+    # Launched by Lightning itself.
     program = folder / "program.py"
     program.write_text(KILLED)
     two = [*options, *TWO, "--trainer.strategy=ddp"]

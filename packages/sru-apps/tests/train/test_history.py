@@ -106,7 +106,7 @@ def test_loss_of_a_token_comes_before_that_of_a_step(history: History, tmp_path:
     trainer = _trainer()
     trainer.accumulate_grad_batches = 2
     history.on_train_start(trainer, None)
-    # Lightning has divided the first loss by the number of batches that are accumulated.
+    # Lightning has divided the first loss by the number of accumulated batches.
     history.on_train_batch_end(trainer, None, {"loss": torch.tensor(0.25)}, None, 0)
     outputs = {"loss": torch.tensor(7.0), "mean_loss": torch.tensor(1.5)}
     history.on_train_batch_end(trainer, None, outputs, None, 1)

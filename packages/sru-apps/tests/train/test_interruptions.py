@@ -50,7 +50,7 @@ def test_a_finished_run_is_left_alone(trained_run: Path, capsys: pytest.CaptureF
 
 @pytest.fixture
 def fail_before(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Train with `small_options` and end in an exception, as good as a kill, before a step."""
+    """Train with `small_options` and raise an exception before a step, which acts like a kill."""
 
     def train(step: int, options: list[str]) -> None:
         training_step = ClassifierModule.training_step
@@ -85,7 +85,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_over(
     assert_same_checkpoints(run, trained_run)
 
 
-def test_a_minute_is_the_most_that_is_lost(
+def test_at_most_a_minute_of_training_is_lost(
     small_options: list[str],
     run: Path,
     trained_run: Path,
@@ -225,7 +225,7 @@ def test_the_processes_of_a_run_share_its_folder(
             assert new_run(run.parent, "one").path == run
 
 
-def test_what_a_killed_start_leaves_is_in_nobody_s_way(run: Path) -> None:
+def test_leftovers_of_a_killed_start_are_removed(run: Path) -> None:
     run.mkdir(parents=True)
     for name in (".lock", ".config.yaml.partial", ".config.yaml.0123.partial"):
         (run / name).write_bytes(b"")
@@ -247,7 +247,7 @@ def test_a_run_can_be_resumed_from_its_very_start(
 
     with monkeypatch.context() as patch:
         patch.setattr(ClassifierModule, place, kill)
-        # As good as a kill, which removes nothing.
+        # Like a kill, which removes nothing.
         patch.setattr(shutil, "rmtree", lambda *args, **options: None)
         with pytest.raises(Killed):
             main(["classify", "fit", *small_options, "--name=one", "--trainer.max_epochs=1"])

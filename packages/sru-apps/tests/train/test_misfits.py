@@ -1,4 +1,4 @@
-"""Checkpoints that load but do not fit: one sentence with file and key, and the run folder is left alone."""
+"""Checkpoints that load but do not fit: the error names file and key, and the run folder is unchanged."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _summary(run: Path) -> dict[str, Any]:
     return json.loads((run / "summary.json").read_text())
 
 
-def test_killed_run_continues_as_if_undisturbed(
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     undisturbed: Path,
     small_options: list[str],
     run_and_stop: Callable[..., subprocess.CompletedProcess[str]],

@@ -119,6 +119,6 @@ def test_a_continued_schedule_is_the_undisturbed_one(name: Any, before: int, war
     again.load_state_dict(optimizer.state_dict())
     continued.load_state_dict(schedule.state_dict())
     with warnings.catch_warnings():
-        # torch wants to see a step of this very optimizer first.
+        # torch expects a step of this optimizer first.
         warnings.simplefilter("ignore")
         assert rates(again, continued, 5) == rates(optimizer, schedule, 5)

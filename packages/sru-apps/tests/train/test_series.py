@@ -105,7 +105,7 @@ def test_an_interrupted_cross_validation_equals_an_undisturbed_one(
         return training_step(self, *args)
 
     with monkeypatch.context() as patch:
-        # The first fold is continued; the second dies within its training, as good as a kill.
+        # The first fold is resumed; the second dies during training, as if killed.
         patch.setattr(ClassifierModule, "training_step", step_or_die)
         with pytest.raises(ZeroDivisionError):
             main([*crossval, f"--resume={group}"])

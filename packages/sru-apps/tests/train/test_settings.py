@@ -112,7 +112,7 @@ def test_files_of_the_command_line_are_read(tmp_path: Path) -> None:
     assert with_settings(args, None) == [
         *["--encoder", "gru", "--data-dir=x", "--config", "seed: 3\n", "--seed=4"]
     ]
-    # Values that are called like groups of options.
+    # Values with the names of option groups.
     named = ["--data-dir", "data", "--name", "model", "--runs-dir", "trainer"]
     assert with_settings(named, None) == named
     assert with_settings(["--seed=4"], path) == ["--config", "seed: 3\n", "--seed=4"]

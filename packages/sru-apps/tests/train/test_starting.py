@@ -27,13 +27,13 @@ OUTPUT = "network.output.weight"
 
 @pytest.fixture
 def model(trained_run: Path, tmp_path: Path) -> Path:
-    """The run of a small classifier, to spoil or remove."""
+    """The run of a small classifier, which a test may modify or remove."""
     return Path(shutil.copytree(trained_run, tmp_path / "model"))
 
 
 @pytest.fixture
 def options(small_options: list[str]) -> list[str]:
-    """Options without any for the model: the recipe has different sizes."""
+    """Options without those of the model: the recipe has different sizes."""
     named = ("--model.", "--data.embedding_size")
     return [option for option in small_options if not option.startswith(named)]
 

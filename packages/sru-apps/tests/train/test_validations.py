@@ -1,4 +1,4 @@
-"""Validations within the epochs, what follows from them, and the rows between them."""
+"""Validations within epochs, their consequences, and the rows between them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def summary(run: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def often(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs of 12 steps, validated after the steps 5, 10 and 12 of each."""
+    """A run of three epochs of 12 steps, validated after steps 5, 10 and 12 of each."""
     runs = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def test_rows(often: Path) -> None:
     assert [int(row["step"]) for row in steps] == list(range(4, 37, 4))
     assert [float(row["lr"]) for row in steps[:1]] == [0.01]
     assert all(float(row["gradient_norm"]) > 0 for row in steps)
-    # 12 batches of an epoch, cut in other places.
+    # Both tables have the 12 batches of an epoch, split at different steps.
     losses = [float(row["train_loss"]) for row in found[:3]]
     mean = sum(float(row["train_loss"]) for row in steps[:3]) / 3
     assert mean == pytest.approx((5 * losses[0] + 5 * losses[1] + 2 * losses[2]) / 12)

@@ -1,4 +1,4 @@
-"""Tokens by rules, and their places."""
+"""Rule-based tokens and their offsets."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_text_is_cut_at_spaces(first, second) -> None:
     ],
 )
 def test_anything_repeated_is_cut_in_linear_time(text) -> None:
-    hostile = text * (50_000 // len(text))  # Quadratic time would be minutes.
+    hostile = text * (50_000 // len(text))  # Quadratic time would take minutes.
     for ending in ("", "!", "n't", ".com", "km", "\n"):
         assert len(annotate(hostile + ending).words) <= 50_003
 

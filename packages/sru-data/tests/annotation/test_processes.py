@@ -18,7 +18,7 @@ from sru_data.annotation.processes import annotate_batches
 
 PLAIN = make_annotator("none")
 BATCHES = [[f"batch {number}", "It's over."] for number in range(20)]
-# Reads one result, says which processes work for it, and then waits for its end.
+# Reads one result, prints the ids of its worker processes, and then waits to be ended.
 PARENT = """
 import multiprocessing, signal, sys, time
 from sru_data.annotation import make_annotator
@@ -83,9 +83,9 @@ def test_processes_end_with_their_parent(tmp_path, by: signal.Signals) -> None:
         start_new_session=True,
     ) as parent:
         children = parent.stdout.readline().split()
-        # Ctrl-C goes to all of them, a kill to one.
+        # Ctrl-C is sent to all of the processes, SIGKILL only to the parent.
         (os.killpg if by == signal.SIGINT else os.kill)(parent.pid, by)
-        # The output ends when the last of them has ended.
+        # The output is closed when the last process has ended.
         _, errors = parent.communicate(timeout=60)
     assert len(children) == 2
     assert errors.count("Traceback") == (by == signal.SIGINT)

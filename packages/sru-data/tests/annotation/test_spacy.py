@@ -123,7 +123,7 @@ class StandIn:
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Installs models of a spaCy that is there, whether it is or not."""
+    """Return a function that installs a stand-in model, for a stand-in spaCy."""
 
     def make(name, pipes=PIPES):
         (tmp_path / name).mkdir()

@@ -30,7 +30,7 @@ def tiny_sets(monkeypatch: pytest.MonkeyPatch, web_server) -> dict[str, bytes]:
         for name, text in content.items()
     }
     content["phrases"] = b"0 a\n1 b\n1 very b\n"
-    # What `git hash-object` says.
+    # What `git hash-object` prints.
     files["phrases"] = SourceFile("classification/phrases", f"{web_server.url}/phrases", git_blob=PHRASES)
     web_server.files |= {f"/{name}": text for name, text in content.items()}
     sources = {
@@ -100,7 +100,7 @@ def test_the_division_is_a_function_of_seed_and_fold(data_dir) -> None:
     first = classification.load("mr", data_dir=data_dir, fold=3, seed=5)
     assert classification.load("mr", data_dir=data_dir, fold=3, seed=5) == first
     assert classification.load("mr", data_dir=data_dir, fold=3, seed=6).test != first.test
-    # Written down once, so that a published result keeps its meaning in later versions and on other machines.
+    # Hard-coded, so that a published result keeps its meaning in later versions and on other machines.
     numbers = [int(example.text.split()[-1]) for example in first.test]
     assert numbers == [4, 8, 16, 18, 33, 37, 44, 73, 79, 81]
 

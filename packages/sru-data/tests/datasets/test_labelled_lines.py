@@ -86,7 +86,7 @@ def test_only_line_feed_ends_a_line(tmp_path) -> None:
         (b"souffl\xe9 \x96 \x80", "soufflé – €"),
         ("soufflé – €".encode(), "soufflé – €"),
         ("\x80".encode(), "\x80"),
-        # The five bytes that Windows-1252 leaves out.
+        # The five bytes that Windows-1252 leaves undefined.
         (b"\x81 \x8d \x8f \x90 \x9d", "\x81 \x8d \x8f \x90 \x9d"),
     ],
 )

@@ -166,7 +166,7 @@ def test_an_unknown_name_is_an_error() -> None:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, web_server, name: str, content: bytes) -> None:
-    """Put an archive in the place of the downloads of a corpus."""
+    """Replace the downloads of a corpus by an archive."""
     source = SOURCES[name]
     sha256 = hashlib.sha256(content).hexdigest()
     served = {}

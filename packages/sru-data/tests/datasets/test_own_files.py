@@ -43,7 +43,7 @@ def test_the_division_is_a_function_of_rows_seed_and_fold(tmp_path) -> None:
     path = write(tmp_path / "mail.csv", mail(90))
     assert load_files(path) == load_files(path, fold=0) == load_files(str(path), seed=0)
     assert load_files(path, seed=1).test != load_files(path).test
-    # Written down once, so that a result keeps its meaning in later versions and on other machines.
+    # Hard-coded, so that a result keeps its meaning in later versions and on other machines.
     assert [int(example.text[5:]) for example in load_files(path).test] == NUMBERS
 
 

@@ -58,7 +58,7 @@ def test_every_width_and_place_occurs() -> None:
     torch.testing.assert_close(starts / starts.sum(), torch.full((8,), 0.125), rtol=0, atol=0.04)
 
 
-def test_the_global_generator_decides_and_a_value_is_put_in() -> None:
+def test_masks_depend_on_the_global_generator_and_hold_the_given_value() -> None:
     x, lengths = torch.ones(20, 3, 8), torch.tensor([20, 11, 1])
     value = torch.arange(8.0) + 5
     torch.manual_seed(3)

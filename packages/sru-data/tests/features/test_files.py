@@ -45,7 +45,7 @@ def test_matrices_of_kaldi(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "content", "expected"),
     [
-        # From 1 on in steps of a hundredth: codes of two bytes and of one.
+        # Codes of two bytes, from 1 in steps of 0.01, and codes of one byte over the same range.
         (b"CM2", struct.pack("<4H", 0, 100, 200, 65535), [[1.0, 2.0], [3.0, 656.35]]),
         (b"CM3", bytes([0, 51, 102, 255]), [[1.0, 132.07], [263.14, 656.35]]),
         # Each column has its own quartiles, and codes between them.

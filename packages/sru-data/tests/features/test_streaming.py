@@ -26,7 +26,7 @@ def filters(rate: int, num_bins: int) -> Tensor:
 
 
 def log_mel(samples: Tensor, rate: int, num_bins: int) -> Tensor:
-    """The energies of each 25 ms, from the definition."""
+    """The energies of each 25 ms frame, computed from the definition."""
     length, shift, matrix = rate // 40, rate // 100, filters(rate, num_bins)
     window = (0.5 - 0.5 * torch.cos(2 * torch.pi * torch.arange(length) / (length - 1))).double() ** 0.85
     frames = (samples.double() * 32768).unfold(0, length, shift)

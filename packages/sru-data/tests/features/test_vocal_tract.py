@@ -24,7 +24,7 @@ def middles() -> list[float]:
 
 
 def read_at(factor: float) -> torch.Tensor:
-    """Where each filter reads, in hertz: features that are the middles of their filters say so."""
+    """The frequency that each filter reads, in hertz, found by warping the middles of the filters."""
     return warp_frequencies(torch.tensor([middles()]), factor, config=CONFIG)[0]
 
 

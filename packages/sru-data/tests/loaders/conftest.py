@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sru_data.loaders import IGNORE, Segment
 
-# The ids of every text here are its positions, so that a pair (input, target) tells where it was read.
+# The token ids of every text equal their positions, so a pair (input, target) shows where it was read.
 DTYPES = (torch.uint16, torch.int32, torch.int64)
 
 

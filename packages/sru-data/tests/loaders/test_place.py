@@ -63,7 +63,7 @@ def test_resuming_yields_the_undisturbed_rest(positions, make, epoch, data) -> N
     state = json.loads(json.dumps(interrupted.state_dict()))
     resumed.load_state_dict(state)
     assert resumed.state_dict() == state
-    # Lightning names the epoch after it has restored the loader, and asks for its length.
+    # Lightning sets the epoch after restoring the loader, and asks for the length of the loader.
     resumed.set_epoch(epoch)
     assert len(resumed) == len(undisturbed)
     iter(resumed)
@@ -130,7 +130,7 @@ def test_every_token_but_the_first_is_scored_once(
     assert sum(map(count_targets, ranks), Counter()) == dict.fromkeys(range(1, num_tokens), 1)
 
 
-def test_a_place_holds_for_as_many_streams_on_another_number_of_processes(positions) -> None:
+def test_a_place_is_valid_if_more_processes_share_the_same_streams(positions) -> None:
     alone = StreamLoader(positions(200), batch_size=4, length=7)
     list(itertools.islice(alone, 2))
     rank = StreamLoader(positions(200), batch_size=2, length=7, rank=1, world_size=2)

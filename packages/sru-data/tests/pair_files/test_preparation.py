@@ -94,7 +94,7 @@ def test_raw_and_tokenized_files_give_the_same_ids(write, tmp_path: Path) -> Non
         "der &quot; ball &quot;"
     )
     assert again.parts["train"].text(0) == Pair("It's the dog's ball.", ('Der "Ball" des Hundes.',))
-    # The vocabularies of a model come with their forms.
+    # The vocabularies of a model include their text forms.
     given = Vocabularies(again.source_tokenizer, again.target_tokenizer)
     adopted = prepare({"test": raw}, tmp_path / "given", name="x", vocabulary=given)
     assert adopted.parts["test"][0].source.tolist() == made[0].parts["train"][0].source.tolist()
@@ -165,7 +165,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_counts(sources, tmp_path
     assert not any(
         name.endswith((".json", ".partial")) or name.startswith(stage) for name in contents(tmp_path / "p")
     )
-    # What a killed run leaves.
+    # What a killed run leaves behind.
     for name in (".train.rows.partial", ".pairs.json.partial", "test.rows", "joint.tokenizer"):
         (tmp_path / "p" / name).touch()
     prepare(sources, tmp_path / "p", **HOW)
@@ -225,7 +225,7 @@ def test_a_folder_of_other_files_is_refused(sources, tmp_path: Path) -> None:
     message = r"one prepared with other files for {}; delete it or name another folder"
     with pytest.raises(DataError, match=message.format("test")):
         prepare({**sources, "test": sources["validation"]}, tmp_path / "p", **HOW)
-    # One letter, in a file of the same size.
+    # Change one letter, so the file keeps its size.
     path = sources["validation"].targets[1][0]
     path.write_text(path.read_text().replace("es", "Es"))
     with pytest.raises(DataError, match=message.format("validation")):
@@ -252,7 +252,7 @@ def test_the_folder_in_the_cache(sources, tmp_path: Path, monkeypatch) -> None:
 
 def test_what_another_process_finished_meanwhile_is_opened(sources, tmp_path: Path, monkeypatch) -> None:
     class Lock(FileLock):
-        """One that is taken from another process, which has just prepared the folder."""
+        """A lock released by another process that has just prepared the folder."""
 
         def acquire(self, *arguments, **options):
             monkeypatch.undo()
@@ -303,7 +303,7 @@ def test_multi30k(real_data: Path, tmp_path: Path) -> None:
     prepared = prepare(files, tmp_path / "p", name="x", vocabulary=VocabularyConfig(size=2000, joint=True))
     assert prepared.report["test"].kept == 1000
     unknown = [1 in example.source or 1 in example.target for example in prepared.parts["test"]]
-    # Characters that the training texts do not have.
+    # They have characters that the training texts lack.
     assert sum(unknown) < 20
     for index, (_, target) in enumerate(texts(prepared, "test")):
         assert unknown[index] or [target] == list(prepared.parts["test"].text(index).targets)

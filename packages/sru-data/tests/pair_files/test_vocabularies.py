@@ -72,7 +72,7 @@ def test_subwords_are_learned_from_pairs_spread_over_the_files(write, monkeypatc
             return VocabularyConfig("characters")._tokenizer(iter([("a",)]))
 
     monkeypatch.setattr(vocabularies, "SubwordTokenizer", Learner)
-    # Every fourth pair is left: of 10 characters for the two languages together, or of 5 for each.
+    # Every fourth pair is used, for 10 characters of both languages together or 5 of each.
     monkeypatch.setattr(vocabularies, "_SAMPLE_CHARACTERS", 10 if joint else 5)
     files = write("x", *("".join(f"{side}{number}\n" for number in range(8)) for side in "st"))
     VocabularyConfig(size=9, joint=joint).learn(files)

@@ -14,7 +14,7 @@ Make = Callable[..., Path]
 def write(tmp_path: Path) -> Make:
     """Write a file of paragraphs, each a context and questions: text and answers, or None if impossible.
 
-    Ids are made of the name of the file and the number of the question.
+    An id consists of the name of the file and the number of the question.
     """
 
     def make(

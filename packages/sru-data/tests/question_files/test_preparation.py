@@ -137,7 +137,7 @@ def test_lemmas_tags_and_entities(sources, tmp_path: Path, monkeypatch) -> None:
 
 def test_several_processes_write_the_same(sources, tmp_path: Path, monkeypatch) -> None:
     for processes in (1, 2):
-        # A batch per paragraph.
+        # One batch per paragraph.
         monkeypatch.setattr("sru_data.question_files.annotating._BATCH_CHARACTERS", 1)
         prepare(sources, tmp_path / f"{processes}", name="weather", processes=processes)
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
@@ -168,7 +168,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_counts(sources, tmp_path
     assert not any(
         name.endswith((".json", ".partial")) or name.startswith(stage) for name in contents(tmp_path / "q")
     )
-    # What a killed run leaves.
+    # What a killed run leaves behind.
     for name in (".train.rows.partial", ".questions.json.partial", "test.rows", "vocabulary.json"):
         (tmp_path / "q" / name).touch()
     prepare(sources, tmp_path / "q", name="weather")
@@ -216,7 +216,7 @@ def test_a_folder_of_other_files_is_refused(sources, tmp_path: Path) -> None:
     message = r"one prepared with other files for {}; delete it or name another folder"
     with pytest.raises(DataError, match=message.format("test")):
         prepare({**sources, "test": sources["validation"]}, tmp_path / "q", name="weather")
-    # One digit, in a file of the same size.
+    # Change one digit, so the file keeps its size.
     content = sources["train"].read_text()
     sources["train"].write_text(content.replace('"answer_start": 4', '"answer_start": 3', 1))
     with pytest.raises(DataError, match=message.format("train")):
@@ -247,7 +247,7 @@ def test_the_folder_in_the_cache(sources, tmp_path: Path, monkeypatch) -> None:
 
 def test_what_another_process_finished_meanwhile_is_opened(sources, tmp_path: Path, monkeypatch) -> None:
     class Lock(FileLock):
-        """One that is taken from another process, which has just prepared the folder."""
+        """A lock released by another process that has just prepared the folder."""
 
         def acquire(self, *arguments, **options):
             monkeypatch.undo()

@@ -40,7 +40,7 @@ class FakeCorpus:
 
 @pytest.fixture(scope="session")
 def make_corpus() -> Callable[..., FakeCorpus]:
-    """Make a corpus whose splits have so many blocks, each a line of three words."""
+    """Make a corpus whose splits have the given numbers of blocks, each a line of three words."""
 
     def make(*num_blocks: int) -> FakeCorpus:
         return FakeCorpus(

@@ -47,7 +47,7 @@ def make_tokenizer() -> CharTokenizer:
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Start a process that does this and nothing else."""
+    """Start a process that runs `work` and nothing else."""
     process = os.fork()
     if process == 0:
         try:
@@ -85,7 +85,7 @@ def prepare_until_killed(corpus: Corpus, folder: Path, *, stage: str, tokens: in
 
 
 def prepare_until_renamed(corpus: Corpus, folder: Path, name: str) -> None:
-    """Die right before a file gets its name."""
+    """Die right before a file is renamed to `name`."""
     rename = os.replace
 
     def watch(source: Path, target: Path) -> None:
@@ -130,7 +130,7 @@ def at_once(corpus: Corpus, folder: Path, marks: Path) -> list[int]:
 
 
 if __name__ == "__main__":
-    os.fsync = lambda file: None  # only a loss of power would show the difference
+    os.fsync = lambda file: None  # only a power failure would show the difference
     folder = Path(sys.argv[1])
     corpus = Corpus(folder)
     print(one_after_the_other(corpus, folder / "killed"), flush=True)

@@ -71,7 +71,7 @@ def test_a_finished_corpus_is_opened_without_being_read(corpus, tmp_path) -> Non
     before = contents(tmp_path)
     stages: list[Progress] = []
 
-    # Nor is there anything to write, a lock included.
+    # Nothing is written either, not even a lock.
     tmp_path.chmod(0o555)
     with mock.patch("filelock.FileLock", never):
         prepare(corpus, tmp_path, tokenizer=never, options=OPTIONS, progress=stages.append)
@@ -101,12 +101,12 @@ def test_a_sentencepiece_model_is_the_tokenizer(corpus, tmp_path) -> None:
 
 
 class Killed(BaseException):
-    """Ends a run like a kill: nothing catches it."""
+    """Ends a run like SIGKILL: nothing catches it."""
 
 
 @contextlib.contextmanager
 def fuse(steps: int):
-    """Raise `Killed` in place of the given one of all steps that reach the disk."""
+    """Allow a number of steps that reach the disk, then raise `Killed` in place of the next one."""
     left = [steps]
 
     def burning(function):
@@ -143,7 +143,7 @@ def test_any_sequence_of_kills_gives_the_files_of_an_undisturbed_run(make_corpus
     try:
         run("undisturbed")
         with warnings.catch_warnings():
-            # Some of the killed runs have other options, and begin again what they find.
+            # Some of the killed runs have other options, and restart what they find.
             warnings.filterwarnings("ignore", message=".*starting again")
             for steps, otherwise in kills:
                 with fuse(steps) as burning, contextlib.suppress(Killed):
@@ -153,7 +153,7 @@ def test_any_sequence_of_kills_gives_the_files_of_an_undisturbed_run(make_corpus
                         run("killed", burning(lambda _: None))
             run("killed")
         files = contents(folder / "killed")
-        # Nothing reads the journal that a kill right after the last renaming leaves.
+        # A kill right after the last renaming leaves a journal, which nothing reads.
         files.pop("test.tokens.journal", None)
         assert files == contents(folder / "undisturbed")
     finally:

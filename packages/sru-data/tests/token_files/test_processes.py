@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes a
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> tuple[Path, list[list[int]]]:
-    """The folder with what the processes wrote, and how they ended."""
+    """The folder that the processes wrote to, and their exit statuses."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "train.txt").write_text("".join(f"line number {number}\n" for number in range(60)))
     (folder / "validation.txt").write_text("line number 0\n" * 3)

@@ -69,9 +69,7 @@ def test_an_unfinished_file_that_lacks_what_the_journal_says_is_begun_again(
     TokenFile.open(tmp_path / "train.tokens", verify=True)
 
 
-def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(
-    corpus, tokenizer, tmp_path, monkeypatch
-) -> None:
+def test_the_journal_records_only_what_is_on_the_disk(corpus, tokenizer, tmp_path, monkeypatch) -> None:
     on_disk = []
     fsync = os.fsync
     partial = split_files(tmp_path, "train")[2]

@@ -16,7 +16,7 @@ TEXTS = ["ERASE C Q", "sil ah SIL", "", "GO"]
         ("phones", ["Z!"]),
     ],
 )
-def test_transcripts_come_back_and_others_are_told(tmp_path, unit, missing) -> None:
+def test_transcripts_round_trip_and_unknown_symbols_are_found(tmp_path, unit, missing) -> None:
     alphabet = train_alphabet(TEXTS, unit=unit)
     alphabet.save(tmp_path / "alphabet")
     alphabet = load_tokenizer(tmp_path / "alphabet")

@@ -1,4 +1,4 @@
-"""English as the Penn Treebank cuts it."""
+"""English tokenized as in the Penn Treebank."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_what_python_may_know_otherwise_is_left_to_the_library(text) -> None:
     "text", ["a", "'", '"', '" ', "-", ".", "a.", "a. ", "a'", "n 't", "@", "a@", "(", "www.", "\u201c", " "]
 )
 def test_anything_repeated_is_cut_in_linear_time(text) -> None:
-    # Quadratic time would be minutes. The library, which is slower, gets less.
+    # Quadratic time would take minutes. The library is slower and gets less text.
     hostile = text * (48_000 // len(text))
     assert len(english.pieces(hostile, lowercase=True)) <= 48_000
     assert len(cut_by_library(hostile[:12_000])) <= 12_000

@@ -1,4 +1,4 @@
-"""Tokenized English as people write it."""
+"""Conversion of tokenized English to natural text."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def made(kind: str) -> Tokenizer:
 def test_the_pieces_together_are_what_decode_gives(kind, data) -> None:
     tokenizer = made(kind)
     text = st.text("thelowrnd é☃😀\n", max_size=30).map(tokenizer.encode)
-    # Drawn as the characters of a text, which is faster than number by number.
+    # Drawn as the characters of a string, which is faster than drawing a list of numbers.
     anything = st.text(st.characters(max_codepoint=len(tokenizer) - 1), max_size=40)
     ids = data.draw(text | anything.map(lambda drawn: [*map(ord, drawn)]))
     decoder = StreamingDecoder(tokenizer)

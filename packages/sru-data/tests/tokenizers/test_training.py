@@ -43,7 +43,7 @@ def test_subwords_are_lossless() -> None:
 
 
 @pytest.mark.parametrize("unit", ["words", "characters", "subwords"])
-def test_where_blocks_are_cut_is_of_no_matter(monkeypatch, unit) -> None:
+def test_block_boundaries_do_not_matter(monkeypatch, unit) -> None:
     options = {"vocab_size": 280} if unit == "subwords" else {}
     whole = train_tokenizer(LOW, unit=unit, **options)
     monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", 150)

@@ -31,7 +31,7 @@ def golden_cases(file):
 
 
 def build(found, arguments):
-    """Build the module of the printed call, with the arguments that it says cannot be inferred."""
+    """Build the module from the printed call, adding the arguments that it says cannot be inferred."""
     known = {word.split(" ")[0] for word in found.untold} & arguments.keys()
     call = found.call
     if arguments.get("bidirectional"):
@@ -42,7 +42,7 @@ def build(found, arguments):
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_call_that_is_printed_fits(file):
-    """The module that the call makes reads the old entries and the new ones, with the same result."""
+    """The module that the call builds loads the old entries and the new ones, with the same result."""
     cases = golden_cases(file)
     assert cases
     for case in cases:
@@ -60,7 +60,7 @@ def test_the_call_that_is_printed_fits(file):
 
 
 class Model(nn.Module):
-    """Two SRUs and more, tied as language models are."""
+    """Two SRUs and other layers, with tied weights as in language models."""
 
     def __init__(self):
         super().__init__()

@@ -110,7 +110,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used)
 
 
 def test_files(tmp_path):
-    """All of them in one process, whose peak memory is that of the worst."""
+    """All in one process, whose peak memory is that of the worst file."""
     paths = [tmp_path / f"{number}.pt" for number in range(len(FILES))]
     for path, (make, _) in zip(paths, FILES.values(), strict=True):
         path.write_bytes(make())

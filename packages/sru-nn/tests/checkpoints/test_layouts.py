@@ -108,7 +108,7 @@ def test_onto_the_meta_device():
 
 @pytest.mark.parametrize("layout", [as_sru_2, as_sru_3])
 def test_a_redundant_projection_of_sru_3_becomes_one_matrix(layout):
-    """`sru` 3.0.0.dev builds two matrices of any width; here one is built if two save nothing."""
+    """`sru` 3.0.0.dev builds two matrices for any projection size; here one is built if two save nothing."""
     saved, module = SRU(4, 5, num_layers=1), SRU(4, 5, num_layers=1, projection_size=7)
     state_dict = saved.state_dict()
     weight = state_dict.pop("rnn_lst.0.transform.weight")
@@ -216,7 +216,7 @@ SCALES = {
 USUAL = {"input_size": 5, "hidden_size": 4}
 
 
-# sru 3 has one name for its own transform and for any other, so that there nothing tells them apart.
+# sru 3 uses one name for its own transform and for any other, so they cannot be told apart there.
 REFUSED = [
     (message, layout)
     for message, (ours, _) in MISMATCHES.items()

@@ -49,7 +49,7 @@ NORMS = {
     "spectral_norm": (nn.utils.spectral_norm, AttributeError),
     "weight_norm": (nn.utils.weight_norm, AttributeError),
     "pruning": (prune.identity, AttributeError),
-    # PyTorch's own error, which shows the layers: these only check whether the module has the parameter.
+    # These only check whether the module has the parameter, so the error is PyTorch's and lists the layers.
     "parametrizations.spectral_norm": (parametrizations.spectral_norm, ValueError),
     "parametrizations.weight_norm": (parametrizations.weight_norm, ValueError),
 }

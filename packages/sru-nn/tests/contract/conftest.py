@@ -13,16 +13,16 @@ from .rows import ROWS, Row
 
 @pytest.fixture
 def one_layer(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have rows of one layer, but for that of the SRU: the compiler takes a second for each."""
+    """Use one layer in all rows except the SRU's: the compiler takes a second per layer."""
     if row is not ROWS["SRU"]:
         monkeypatch.setattr(rows, "L", 1)
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """On any backend but the last, and in Triton's interpreter, leave out rows with the recurrence of others.
+    """Deselect rows that share another row's recurrence, except on the last backend if that is not Triton.
 
-    They differ in what the module does around it, and in what it passes to it, with which tests/cells
-    compares every backend with the reference. SRU++, LSTM and GRU run the recurrence of the SRU.
+    They differ in the module around the recurrence and in the arguments passed to it, with which
+    tests/cells compares every backend with the reference. SRU++, LSTM and GRU run the recurrence of the SRU.
     """
 
     def repeats(item: Any) -> bool:

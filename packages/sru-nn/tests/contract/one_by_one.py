@@ -1,7 +1,7 @@
 """The expected results with resets and concatenated sequences: the module called once for each sequence.
 
-Nothing here knows how a module restarts. Each piece of a row is a call with a batch of one, without marks and
-neighbours; the results are concatenated.
+This does not rely on how a module restarts. Each piece of a row is a call with a batch of one, without marks
+or neighbours; the results are concatenated.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def by_pieces(
 def by_sequences(
     row: Row, module: nn.Module, x: Tensor, state: Any, offsets: Sequence[int]
 ) -> tuple[Tensor, Any]:
-    """Run `(total, E)` sequence by sequence, of which there must be one."""
+    """Run `(total, E)` sequence by sequence; there must be at least one."""
     outputs, states = [], []
     for number, (begin, end) in enumerate(pairwise(offsets)):
         given = None if state is None else row.of_one(state, number)

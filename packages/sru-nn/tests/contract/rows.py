@@ -60,7 +60,7 @@ ONE_LAYER = {
 }
 LOOKS_BACK = {"chunks": "a layer attends to what its stack keeps", "step": "as for chunks"}
 NORMS = {"half": "a norm that divides by a small number amplifies the rounding of half precision"}
-# Over many steps, and where the state is small after a reset, it does so to the rounding of single precision.
+# Over many steps, and where the state is small after a reset, a norm also amplifies float32 rounding.
 LEARNED_NORMS = {"normalization": "layer", "nonlinearity": "tanh", "recurrent_elementwise_affine": True}
 RECTIFIES = {"half": "the slope of a rectifier jumps where rounding changes a sign"}
 COUNTS_PADDING = {"padding": "the context counts positions, padded or not", "packed": "as for padding"}
@@ -71,15 +71,15 @@ class Row:
     """A module under the contract.
 
     Attributes:
-        make: Builds it, for E input features.
-        batch_axis: Where the batch is in each tensor of its state.
+        make: Builds the module, for E input features.
+        batch_axis: The batch axis of each tensor of its state.
         stream: The method that continues a sequence, if that is not the call itself.
-        carry: Makes the state of `stream` from the state that the call takes.
+        carry: Converts the state that the call takes to the state of `stream`.
         pads_with_zero: Whether the output at padding is zero.
         magnifies: How much larger rounding errors are than in other stacks.
         main: Whether slow tests, which hardly depend on the options, take this row.
-        backends: Whether its recurrence is that of no other row, so that tests run it on every backend.
-        input_size: E, where it differs.
+        backends: Whether no other row has its recurrence, so that tests run it on every backend.
+        input_size: E, if not the default.
         exceptions: The tests that leave this row out, each with the reason.
     """
 
@@ -95,7 +95,7 @@ class Row:
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, dtype: torch.dtype = torch.float64) -> nn.Module:
-        """Make the module, with biases, norms and vectors away from their initial zeros and ones."""
+        """Build the module, with biases, norms and vectors away from their initial zeros and ones."""
         module = self.make()
         for name, parameter in module.named_parameters():
             if parameter.requires_grad and (parameter.dim() < 2 or name.endswith(("bias", "initial_state"))):
@@ -114,7 +114,7 @@ class Row:
         return tree_map(torch.randn_like, like)
 
     def beginning(self, module: nn.Module, batch: int) -> Any:
-        """Return the state before a sequence that none is given for: zeros, or what the module learns."""
+        """Return the state that a sequence starts from if none is given: zeros, or the learned state."""
         zeros = tree_map(torch.zeros_like, self.state(module, batch))
         learned = [
             parameter for name, parameter in module.named_parameters() if name.endswith("initial_state")
@@ -127,20 +127,20 @@ class Row:
         return layers.unsqueeze(self.batch_axis).expand_as(zeros)
 
     def joined(self, module: nn.Module, first: Any, second: Any) -> Any:
-        """Return a state whose first direction is that of one state and whose second is that of another."""
+        """Return a state with the first direction of one state and the second direction of another."""
         if not module.bidirectional:
             return first
         in_rows = isinstance(module, (LSTM, GRU)) or getattr(module, "nn_rnn_compatible_return", False)
 
         def join(one: Tensor, other: Tensor) -> Tensor:
-            if in_rows:  # those of the directions take turns
+            if in_rows:  # the directions alternate
                 return torch.where(torch.arange(len(one))[:, None, None] % 2 == 0, one, other)
             return torch.cat([one.chunk(2, dim=-1)[0], other.chunk(2, dim=-1)[1]], dim=-1)
 
         return tree_map(join, first, second)
 
     def of_one(self, state: Any, b: int) -> Any:
-        """Take the state of one sequence, with a batch of one."""
+        """Return the state of one sequence, as a batch of one."""
         return tree_map(lambda part: part.narrow(self.batch_axis, b, 1), state)
 
     def proceed(
@@ -161,7 +161,7 @@ class Row:
         return state if self.carry is None or state is None else self.carry(state)
 
     def end(self, carried: Any) -> Any:
-        """Return the state in what the last chunk gave."""
+        """Return the state from what the last chunk returned."""
         return carried if self.carry is None else carried.c
 
 
@@ -188,7 +188,7 @@ ROWS = {
     ),
     "SRU, narrow projections, rescaled": Row(
         lambda: SRU(E, D, L, projection_size=2, rescale=True, highway_bias=-1.0),
-        magnifies=4,  # half precision rounds between the two products, and the rescaled highway enlarges it
+        magnifies=4,  # half precision rounds between the two products, and the rescaled highway amplifies it
     ),
     "SRU, norm after, relu": Row(
         lambda: SRU(E, D, L, layer_norm=True, normalize_after=True, use_relu=True),
@@ -289,7 +289,7 @@ ROWS = {
 
 
 def rows(test: str | None = None, *, main: bool = False, also: Sequence[str] = ()) -> pytest.MarkDecorator:
-    """Parametrize a test over the rows, without those that are an exception to it."""
+    """Parametrize a test over the rows, except those that list it as an exception."""
     chosen = {
         name: row
         for name, row in ROWS.items()
@@ -299,6 +299,6 @@ def rows(test: str | None = None, *, main: bool = False, also: Sequence[str] = (
 
 
 def learned(*names: str) -> pytest.MarkDecorator:
-    """Parametrize a test over the rows with a learned state, or those of them that begin with a name."""
+    """Parametrize a test over the rows with a learned state, or only those that start with one of `names`."""
     chosen = {name: row for name, row in ROWS.items() if "learned" in name and name.startswith(names or "")}
     return pytest.mark.parametrize("row", chosen.values(), ids=chosen)

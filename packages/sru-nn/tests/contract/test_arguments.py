@@ -1,4 +1,4 @@
-"""Wrong arguments are refused before anything is computed, by a sentence that says what would fit."""
+"""Wrong arguments are refused before anything is computed, by a sentence that states what is valid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sru_nn.compat import GRU, LSTM
 from .rows import ROWS, Row, call, rows
 
 ATTENTION = SRUppAttention(5, 16, 4)
-# For each class its sizes, at values that fit.
+# Valid sizes for each class.
 SIZES = {
     SRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
     SRUCell: {"input_size": 5, "hidden_size": 4},
@@ -43,7 +43,7 @@ def test_a_size_that_is_no_integer(kind, name, kind_of_number):
 
 @pytest.mark.parametrize("kind", [kind for kind, sizes in SIZES.items() if "num_layers" in sizes])
 @pytest.mark.parametrize("layers", [1001, 10**9, 2**62])
-def test_a_number_of_layers_that_nobody_means(kind, layers):
+def test_an_absurd_number_of_layers(kind, layers):
     with pytest.raises(ValueError, match=f"^{kind.__name__}: num_layers must be at most 1000, got {layers}$"):
         build(kind, **SIZES[kind] | {"num_layers": layers})
 

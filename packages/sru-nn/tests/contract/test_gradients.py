@@ -1,4 +1,4 @@
-"""Outputs, states and every gradient are the reference's in float64, on every backend and in every dtype."""
+"""Outputs, states and every gradient match the float64 reference, on every backend and in every dtype."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_all_results(row: Row, dtype, length, batch, masked, seed):
 @settings(examples, max_examples=3)
 @given(data=st.data(), batch=st.integers(1, 3), masked=st.booleans(), seed=st.integers(0, 999))
 def test_all_results_where_sequences_begin(row: Row, dtype, data, batch, masked, seed):
-    """From no state, so also for a learned one; in float64 over more steps than a kernel takes at once."""
+    """No state is given, to cover learned ones; float64 also runs more steps than a kernel takes at once."""
     if dtype != torch.float64 and "half" in row.exceptions:
         pytest.skip(row.exceptions["half"])
     short, long = st.integers(1, 8), st.integers(33, 40)

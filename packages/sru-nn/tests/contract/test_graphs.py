@@ -40,7 +40,7 @@ def gradients(module: nn.Module, results: Any, *wanted: Tensor) -> tuple[Tensor 
 
 
 def check(module: nn.Module, run: Any, x: Any, state: Any = None, **options: Tensor) -> None:
-    """The compiled module against itself, with all gradients."""
+    """Compare the compiled module with the module itself, with all gradients."""
     leaf = x.data if isinstance(x, PackedSequence) else x
     leaf.requires_grad_()
     results, expected = call(run, x, state, **options), call(module, x, state, **options)

@@ -22,7 +22,7 @@ def initial(module: nn.Module) -> list[Tensor]:
 
 @learned()
 def test_it_is_there_when_no_state_is_given(row: Row):
-    """Outputs, the last state, and all gradients: those of the state spelled out."""
+    """Outputs, the last state and all gradients equal those with the state passed explicitly."""
     module, x = row.build(), row.inputs(4, 3)
     mask = torch.rand(4, 3) < 0.3
     of = list(module.parameters())
@@ -35,8 +35,8 @@ def test_it_is_there_when_no_state_is_given(row: Row):
 
 
 @learned()
-def test_a_state_that_is_given_is_taken(row: Row):
-    """Zeros too. Without a reset the parameter then does not affect the results."""
+def test_a_given_state_is_used(row: Row):
+    """Even zeros. Without a reset, the parameter then does not affect the results."""
     module, x = row.build(), row.inputs(4, 3)
     without = copy.deepcopy(module)
     with torch.no_grad():

@@ -33,7 +33,7 @@ def negated(tensor: Tensor) -> Tensor:
 
 
 def zero(tensor: Tensor) -> Tensor:
-    """Return zeros without memory, as the backward pass of `torch.func` makes them."""
+    """Return zeros without memory, as the backward pass of `torch.func` creates them."""
     return torch._efficientzerotensor(tensor.shape, dtype=tensor.dtype)
 
 

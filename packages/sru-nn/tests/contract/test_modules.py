@@ -155,7 +155,7 @@ def test_autocast(row: Row, dtype):
 
 @either
 @rows(main=True)
-def test_a_new_probability_of_dropout_counts_from_the_next_call_on(given):
+def test_a_changed_dropout_probability_takes_effect_at_the_next_call(given):
     module, *inputs = given
     module.train()
     expected = call(module, *inputs)

@@ -21,7 +21,7 @@ from .rows import Row, call, rows, tensors
 pytestmark = pytest.mark.usefixtures("implementation")
 LENGTH, BATCH, STEP = 5, 3, 3
 OTHERS = (0, 2)
-# Attention multiplies what it may not see by zero, and a chunk of a gated linear RNN its later steps.
+# Masked positions are multiplied by zero in attention, and later steps in chunks of a gated linear RNN.
 LOOKS_AHEAD = ("SRUpp", "SRUppCell", "GatedLinearRNN")
 
 

@@ -55,7 +55,7 @@ def test_each_sequence_is_one_of_its_own(row: Row, lengths, dtype, batch_first, 
 @pytest.mark.parametrize("lengths", [[3, 1, 4], [0, 0], []], ids=["some", "empty ones", "none"])
 @rows()
 def test_both_forms(row: Row, lengths: list[int]):
-    """`(1, total, E)` is `(total, E)` in another form; a layer takes `(total, 1, E)` in its place."""
+    """`(1, total, E)` is equivalent to `(total, E)`; a single layer takes `(total, 1, E)` instead."""
     module, x = row.build(), row.inputs(sum(lengths), 1).squeeze(1)
     h, last = laid_out(row, module, x, None, offsets(lengths))
     assert h.shape[:-1] == (len(x),)

@@ -1,4 +1,4 @@
-"""On given pre-activations a recurrence with marks computes what it computes for the pieces, bit for bit."""
+"""Given pre-activations, a recurrence with marks returns what it returns for the pieces, bit for bit."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ pytestmark = pytest.mark.usefixtures("implementation")
 
 
 class Given(NamedTuple):
-    """A recurrence on given pre-activations, and what it takes for T and B."""
+    """A recurrence on given pre-activations, and the shapes of its arguments."""
 
     function: Callable[..., Any]
     of_time: dict[str, tuple[int, ...]]
-    """Arguments `(T, B, ...)`, without these two sizes."""
+    """Shapes of the arguments `(T, B, ...)`, without T and B."""
     weights: dict[str, tuple[int, ...]]
     state: str
     size: int
-    """Of the state of one sequence."""
+    """Size of the state of one sequence."""
     begins: str
-    """The argument with the state at a mark."""
+    """Name of the argument with the state at a mark."""
     bidirectional: bool = False
 
 
@@ -60,7 +60,7 @@ FUNCTIONS = {
 @examples
 @given(marked=marks(), dtype=st.sampled_from([torch.float32, torch.float64]), seed=SEEDS)
 def test_recurrences_are_those_of_the_pieces(name, learned, implementation, marked, dtype, seed):
-    """With the kernels bit for bit; sums over time are computed in another order."""
+    """Bit for bit with the kernels, except sums over time, which are computed in another order."""
     torch.manual_seed(seed)
     mask, reset = marked
     length, batch = mask.shape

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def multiplies(module: nn.Module, implementation: str) -> bool:
-    """Whether what may not be seen is multiplied by zero: by attention, and by chunks of a gated RNN."""
+    """Whether masked values are multiplied by zero, as in attention and in chunks of a gated RNN."""
     return isinstance(module, (SRUpp, SRUppCell)) or (
         isinstance(module, GatedLinearRNN) and implementation == "reference"
     )
@@ -31,7 +31,7 @@ def multiplies(module: nn.Module, implementation: str) -> bool:
 
 @st.composite
 def marks(draw: st.DrawFn, most: int = 6) -> tuple[Tensor, Tensor]:
-    """Masks `(T, B)` of padding and of beginnings: anywhere, together or apart, in some rows everywhere."""
+    """Draw masks `(T, B)` of padding and of resets: anywhere, overlapping or not, and possibly everywhere."""
     length, batch = draw(st.integers(1, most)), draw(st.integers(1, 3))
     cells = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=length, max_size=length)
     drawn = torch.tensor([draw(cells) for _ in range(batch)])
@@ -117,7 +117,7 @@ def test_a_mark_everywhere_makes_sequences_of_one(row: Row):
 
 
 def padding_between(row: Row, x: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Marks of which some are at padding: before, between, after the real positions."""
+    """Return a padding mask, if the row takes one, and marks at its positions, all around the real ones."""
     mask = torch.zeros(x.shape[:2], dtype=torch.bool)
     mask[0, 0] = mask[2, 1] = mask[-1, 2] = mask[:, 3] = True
     return mask_for(row, mask), mask
@@ -125,7 +125,7 @@ def padding_between(row: Row, x: Tensor) -> tuple[Tensor | None, Tensor]:
 
 @pytest.mark.parametrize("with_others", [False, True])
 @rows("padding")
-def test_a_mark_at_padding_counts_for_nothing(row: Row, with_others: bool):
+def test_a_mark_at_padding_is_ignored(row: Row, with_others: bool):
     module, x, state = row.build(), row.inputs(5, 4), row.state(row.build(), 4)
     mask, marked = padding_between(row, x)
     others = torch.zeros_like(marked)
@@ -160,7 +160,7 @@ def one_mark() -> Tensor:
 
 @rows()
 def test_no_gradient_crosses(row: Row):
-    """Not a small one either: zero, bit for bit, in both directions and for the state."""
+    """It is exactly zero, in both directions and for the state."""
     module, state = row.build(), tree_map(Tensor.requires_grad_, row.state(row.build(), BATCH))
     x = row.inputs(LENGTH, BATCH).requires_grad_()
     h, last = call(module, x, state, reset=one_mark())

@@ -1,4 +1,4 @@
-"""However a sequence comes — in chunks, step by step, padded, packed, alone — its results are the same."""
+"""A sequence has the same results in chunks, step by step, padded, packed or alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 999)
 
 
 def leaves(module: nn.Module, *inputs: Any) -> list[Tensor]:
-    """Return what the results are differentiated by: floating-point inputs and parameters."""
+    """Return the tensors to differentiate by: floating-point inputs and parameters."""
     given = [tensor for tensor in tensors(*inputs) if tensor.is_floating_point()]
     return [tensor.requires_grad_() for tensor in given] + [p for p in module.parameters() if p.requires_grad]
 
@@ -108,7 +108,7 @@ def padding(draw: st.DrawFn) -> Tensor:
     kind=st.sampled_from([torch.bool, torch.uint8, torch.float32]),
     seed=SEEDS,
 )
-def test_padding_and_neighbours_count_for_nothing(row: Row, mask, with_state, garbage, kind, seed):
+def test_padding_and_neighbours_have_no_effect(row: Row, mask, with_state, garbage, kind, seed):
     """Outputs, states and gradients are those of the sequences one by one, without their padding."""
     batch = mask.shape[1]
     module, state = make(row, seed, batch, with_state)
@@ -147,7 +147,7 @@ def test_packed_sequences_are_padded_ones(row: Row, lengths, in_order, with_stat
     mask = torch.arange(len(x))[:, None] >= lengths
     of = leaves(module, x, state)
     expected = h, _ = call(module, x, state, mask)
-    module.batch_first = batch_first  # which a PackedSequence does not ask about
+    module.batch_first = batch_first  # ignored for a PackedSequence
     packed = pack_padded_sequence(x, lengths, enforce_sorted=in_order)
     packed_h, last = call(module, packed, state)
     for name in ("batch_sizes", "sorted_indices", "unsorted_indices"):
@@ -188,7 +188,7 @@ def test_a_single_sequence_is_a_batch_of_one(row: Row, mask, with_state, batch_f
         return tree_map_only(Tensor, lambda part: part.squeeze(row.batch_axis), state)
 
     h, last = call(module, x, state, mask)
-    module.batch_first = batch_first  # there is no batch to come first
+    module.batch_first = batch_first  # ignored without a batch axis
     results = call(module, x[:, 0], without_batch(state), mask[:, 0])
     torch.testing.assert_close(results, (h[:, 0], without_batch(last)))
     if "step" not in row.exceptions and row.stream is None:

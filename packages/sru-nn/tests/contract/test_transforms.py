@@ -23,7 +23,7 @@ T, B = 2, 2
 
 @pytest.fixture
 def module(row: Row) -> Iterator[nn.Module]:
-    # PyTorch's fused attention has first derivatives only, and those in reverse.
+    # PyTorch's fused attention supports only first derivatives, in reverse mode.
     with sdpa_kernel(SDPBackend.MATH):
         yield row.build()
 
@@ -101,7 +101,7 @@ def test_jacobians_agree_with_the_backward_pass(module, x):
 
 @rows(main=True)
 def test_a_forward_derivative_by_each_parameter_alone(module, x):
-    """Where only what the recurrence itself takes has a tangent, nothing before it would have raised."""
+    """If only a direct argument of the recurrence has a tangent, no earlier operation would raise."""
     parameters = parameters_of(module)
     gradients = grad(lambda p: loss(module, x, p))(parameters)
     for name, value in parameters.items():

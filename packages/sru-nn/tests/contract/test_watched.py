@@ -26,7 +26,7 @@ watched = rows(main=True, also=["SRU, narrow projections, rescaled", "LSTM, both
 
 
 class Adapter(nn.Module):
-    """A wrapper in place of a linear map, as LoRA makes; its adapter is the map itself."""
+    """A wrapper around a linear map, as in LoRA; its adapter is the map itself."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def _no_global_hooks() -> Iterator[None]:
 
 
 def runs(row: Row, module: nn.Module, x: Tensor) -> list[tuple[Tensor, object]]:
-    """Outputs and states, of the call, of the stream if there is one, and for one step of that."""
+    """Return outputs and states of the call, of the stream if there is one, and of a step if `x` is one."""
     results = [call(module, x)]
     if row.stream is not None:
         h, carried = row.proceed(module, x, None)
@@ -146,7 +146,7 @@ def test_backward_hooks_of_inner_linear_maps(row: Row, everywhere: bool) -> None
 
     length, calls = 4, []
     for _, name, linear in linears(module):
-        calls += [linear] * (length if name == "recurrent" else 1)  # that multiplies the state of each step
+        calls += [linear] * (length if name == "recurrent" else 1)  # it multiplies the state at each step
     if everywhere:
         global_hooks.register_module_full_backward_hook(note)
     else:

@@ -1,4 +1,4 @@
-"""Wrong marks and offsets are refused by one sentence, which says what would fit."""
+"""Wrong marks and offsets are refused by one sentence, which states what is valid."""
 
 from __future__ import annotations
 

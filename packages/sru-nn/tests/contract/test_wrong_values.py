@@ -49,7 +49,7 @@ WRONG: dict[str, Callable[[Tensor], Any]] = {
     "complex": lambda tensor: tensor.to(torch.complex128),
     "int64": Tensor.long,
 }
-# Not a mask of another dtype: everything but zero is padding.
+# Masks of other dtypes are valid: everything but zero is padding.
 MASKS = {
     name: make for name, make in WRONG.items() if name not in ("complex", "int64", "mkldnn", "quantized")
 }
@@ -61,7 +61,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def refused(row: Row, call: Callable[[], Any]) -> None:
-    """A TypeError, or a ValueError for a device or a number of states, that says what must be passed."""
+    """Expect a TypeError, or a ValueError for a device or a number of states, stating what must be passed."""
     kind = type(row.make()).__name__
     with pytest.raises((TypeError, ValueError)) as caught:
         call()

@@ -51,7 +51,7 @@ def states_and_gradients(states, inputs: list[Tensor]) -> list[Tensor]:
     results = states(*leaves)
     generator = torch.Generator().manual_seed(1)
     upstream = [torch.randn(r.shape, generator=generator, dtype=r.dtype) for r in results]
-    # Without a step neither u_f nor v_f has a part in anything.
+    # With no steps, nothing depends on u_f or v_f.
     gradients = torch.autograd.grad(results, leaves, upstream, allow_unused=True, materialize_grads=True)
     return [*results, *gradients]
 
@@ -66,7 +66,7 @@ def states_and_gradients(states, inputs: list[Tensor]) -> list[Tensor]:
     seed=st.integers(0, 999),
 )
 def test_equals_the_loop(length, chunk, batch, per_position, padded, seed):
-    # Not too large a v: where rounding errors grow from step to step, two computations cannot be compared.
+    # Keep v small: if rounding errors grow from step to step, two computations cannot be compared.
     inputs = make_inputs(length, batch, per_position=per_position, padded=padded, scale_v=0.3, seed=seed)
     options = LengthParallel(chunk=chunk, max_iterations=NO_LIMIT)
     actual = states_and_gradients(options.states, inputs)
@@ -100,7 +100,7 @@ def test_hard_weights_obey_the_recurrence(scale_v, scale_gate, chunk, seed):
     solution = solve(u_c, u_f, v_f, c0, options)
     assert solution.failed == 0
     before = torch.cat([c0[None], solution.c])[:-1]
-    # A steep gate amplifies rounding differences in u_f + v_f ⊙ c; only values on which two ways agree count.
+    # A steep gate amplifies rounding differences in u_f + v_f ⊙ c; allow for the difference of two formulas.
     one, two = (torch.sigmoid(u_f + v_f * before), torch.sigmoid(torch.addcmul(u_f, v_f, before)))
     exact, other = (f * before + (1 - f) * u_c for f in (one, two))
     assert ((solution.c - exact).abs() <= 4 * (exact - other).abs() + 1e-13).all()
@@ -123,7 +123,7 @@ def test_what_does_not_converge_is_looped_with_a_warning():
         RuntimeWarning, match=f"^sru_recurrence: {message}.* 300 steps were computed sequentially"
     ):
         actual = options.states(*inputs)
-    # Nothing chaotic was iterated on, so that even these weights allow a comparison.
+    # No chaotic state was iterated, so even these weights allow a comparison.
     torch.testing.assert_close(actual, reference.sru_states(*inputs), rtol=1e-9, atol=1e-9)
 
 
@@ -164,7 +164,7 @@ def test_the_argument_of_the_modules_works_and_warns(make, option):
     with pytest.warns(FutureWarning, match=r"experimental .*: sru_nn\.experimental\.length_parallel"):
         actual = copy.deepcopy(parallel)(x)
     torch.testing.assert_close(actual, plain(x), rtol=1e-9, atol=1e-9)
-    assert not torch.equal(actual[0], plain(x)[0])  # it is another way
+    assert not torch.equal(actual[0], plain(x)[0])  # computed in another way
 
 
 def test_the_old_import_warns():

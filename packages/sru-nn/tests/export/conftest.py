@@ -1,4 +1,4 @@
-"""What the tests of all formats share."""
+"""Fixtures for the tests of all export formats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..conftest import TORCH_2_13
 needs_scan = pytest.mark.skipif(
     not TORCH_2_13, reason="a dynamic time axis in plain operations needs torch 2.13"
 )
-# torch.export itself does what this is about.
+# torch.export itself causes this warning.
 quiet = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec:FutureWarning")
 
 E, D, L = 5, 6, 2
@@ -21,7 +21,7 @@ LENGTHS = [(7, 3), (1, 1), (20, 2), (1, 4)]
 
 
 def pytest_collection_modifyitems(items):
-    """All of these tests export."""
+    """Mark every test in this folder, since all of them export."""
     for item in items:
         if "export" in item.path.parent.name:
             item.add_marker(pytest.mark.compile)
@@ -30,13 +30,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def everything():
-    """Return a module with all that a layer has: both directions, K = 4 and 3, a norm, a state and a mask."""
+    """Return a module with all features: both directions, K = 4 and 3, a norm, a state and a mask."""
     return SRU(E, D, L, bidirectional=True, layer_norm=True, use_tanh=True).eval()
 
 
 @pytest.fixture
 def inputs():
-    """Make the inputs of `everything` for a length and a batch."""
+    """Return a function that makes inputs of `everything` for a length and a batch."""
 
     def make(length: int, batch: int) -> tuple[torch.Tensor, ...]:
         c0 = torch.randn(L, batch, 2 * D)

@@ -1,4 +1,4 @@
-"""`torch.export` with the operator in the graph, and with PyTorch's own in its place."""
+"""`torch.export` with the operator in the graph, and with PyTorch's own operators in its place."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_single_step_needs_no_loop():
 @pytest.mark.parametrize("per_position", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 4])
 def test_every_argument(length, per_position):
-    """The function of the table against the operator itself."""
+    """Compare the table's decomposition with the operator itself."""
     decomposed = decompositions()[OPERATOR]
     batch, columns = 2, 4
     for gates, bidirectional, activation, dropped in itertools.product(
@@ -186,8 +186,8 @@ def test_what_is_refused_names_what_was_called(tmp_path):
 
 
 @needs_scan
-def test_a_distributed_tensor_takes_a_step_or_is_told_that_it_cannot(tmp_path):
-    """PyTorch asks the table of decompositions for how an operator of ours passes shards on."""
+def test_a_distributed_tensor_supports_a_step_and_refuses_anything_else(tmp_path):
+    """PyTorch consults the table of decompositions for how our operators propagate shards."""
     tensor = pytest.importorskip("torch.distributed.tensor", reason="this PyTorch was built without it")
     distributed, rnn, x = torch.distributed, SRU(E, D, 1), torch.randn(4, 2, E)
     expected = rnn(x[:1])[0]

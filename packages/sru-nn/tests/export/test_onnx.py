@@ -54,7 +54,7 @@ def test_whole_sequences_of_any_length(tmp_path, everything, inputs, shapes):
     assert opsets == {("", 20)}
     for length, batch in [*LENGTHS, (300, 2)]:
         check(run, everything, *inputs(length, batch))
-    # However long the padding, the state comes through it, though a file has another sigmoid than PyTorch.
+    # The state survives padding of any length, although the file computes sigmoid differently from PyTorch.
     x, c0, mask = inputs(2000, 1)
     check(run, everything, x, 100 * c0, mask.fill_(True))
 
@@ -75,7 +75,7 @@ class Everything(nn.Module):
 @needs_scan
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_the_exporter_of_pytorch_by_itself(tmp_path):
-    """Nothing of ours is called, and nobody turns gradients off."""
+    """None of our export functions is called, and gradients are enabled."""
     model, path = Everything().eval(), tmp_path / "model.onnx"
     shapes = ({0: Dim("time"), 1: Dim("batch")},)
     torch.onnx.export(model, (torch.randn(4, 3, E),), path, dynamo=True, dynamic_shapes=shapes, verbose=False)

@@ -93,7 +93,7 @@ def test_sequences_end_to_end(rnn):
 
 
 class Packed(nn.Module):
-    """`torch.export` takes no shapes of a `PackedSequence`, so its tensors are the arguments."""
+    """`torch.export` accepts no shapes for a `PackedSequence`, so its tensors are the arguments."""
 
     def __init__(self, rnn: nn.Module) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Packed(nn.Module):
 @torch.no_grad()
 @pytest.mark.parametrize(("kind", "strict", "enforce_sorted"), [("SRU", True, True), ("SRU++", False, False)])
 def test_packed_sequences(kind, strict, enforce_sorted):
-    # The attention of a mask asks for the number of sequences, which only sorted_indices has.
+    # The mask of the attention needs the number of sequences, which only sorted_indices provides.
     model = Packed(RNNS[kind]().eval())
 
     def make(*lengths: int) -> PackedSequence:

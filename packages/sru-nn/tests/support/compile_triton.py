@@ -1,4 +1,4 @@
-"""What a call starts in Triton, compiled for a GPU that need not be there."""
+"""Compiles the Triton kernels that a call launches, for a GPU that need not be present."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TARGETS = {
 
 
 class Compiled(NamedTuple):
-    """A kernel in the code of a GPU."""
+    """A kernel compiled for a GPU."""
 
     name: str
     registers: int
-    """Of a thread."""
+    """Registers per thread."""
     spilled: int
-    """Bytes of a thread's memory on the stack, where what has no register lies."""
+    """Bytes of stack per thread, for values without a register."""
     assembly: str
     """PTX or AMD's assembly."""
 
@@ -54,17 +54,17 @@ class _Driver(DriverBase):
         raise NotImplementedError
 
     def get_current_device(self) -> GPUTarget:
-        return self.target  # what Triton prepares for a device is kept under its number
+        return self.target  # the key of Triton's caches, usually the number of a device
 
     def get_current_stream(self, device: Any) -> int:
         return 0
 
 
 def compile_launches(call: Callable[[], Any], target: str) -> list[Compiled]:
-    """Compile the kernels that a call on CPU tensors starts, with its arguments; none of them runs.
+    """Compile the kernels that a call on CPU tensors launches, for its arguments; none of them runs.
 
     Args:
-        call: Starts kernels.
+        call: Launches kernels.
         target: A key of `TARGETS`.
     """
     assert not triton.knobs.runtime.interpret, "the interpreter compiles nothing: unset TRITON_INTERPRET"
@@ -76,7 +76,7 @@ def compile_launches(call: Callable[[], Any], target: str) -> list[Compiled]:
             name: compile[name] for name in ("num_warps", "num_ctas", "num_stages", "enable_fp_fusion")
         }
         launches.append((source, options))
-        return True  # neither compile it now nor start it
+        return True  # neither compile nor launch it now
 
     before, triton.knobs.runtime.jit_cache_hook = driver._active, keep
     driver.set_active(_Driver(gpu))

@@ -1,4 +1,4 @@
-"""What Triton's interpreter leaves out: the bounds of memory, and how a GPU multiplies matrices."""
+"""What Triton's interpreter lacks: checks of memory bounds, and the rounding of a GPU's matrix products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from triton.runtime.interpreter import GridExecutor, InterpreterBuilder, TensorH
 
 
 class Memory:
-    """What a kernel may touch: the tensors it was given."""
+    """The memory that a kernel may access: the tensors it was given."""
 
     def __init__(self) -> None:
         self.firsts = self.lasts = np.zeros(0, np.uint64)
@@ -37,7 +37,7 @@ class Memory:
 
 @contextlib.contextmanager
 def as_on_a_gpu() -> Iterator[None]:
-    """Refuse what lies outside of the tensors of a kernel; multiply with `input_precision`, bfloat16 too."""
+    """Reject accesses outside the tensors of a kernel; multiply with `input_precision`, also in bfloat16."""
     memory, patched = Memory(), set()
     start, dot, patch_language = GridExecutor.__call__, InterpreterBuilder.create_dot, interpreter._patch_lang
     load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
@@ -48,8 +48,8 @@ def as_on_a_gpu() -> Iterator[None]:
         start(self, *args, **kwargs)
 
     def patch_once(function: Any) -> Any:
-        # For every function that a kernel calls, and at every call, Triton's language would be patched again,
-        # which takes a third of the time.
+        # Triton would patch its language again at every call of every function in a kernel, which takes a
+        # third of the time.
         if function.__module__ not in patched:
             patched.add(function.__module__)
             return patch_language(function)
@@ -80,7 +80,7 @@ def as_on_a_gpu() -> Iterator[None]:
 
 
 def _operand(x: TensorHandle, precision: str) -> TensorHandle:
-    """Return what a product of this precision takes for a matrix."""
+    """Return a matrix as read by a product of this precision."""
     if x.dtype.scalar == tl.bfloat16:  # whose bits the interpreter would multiply
         return TensorHandle((x.data.astype(np.uint32) << np.uint32(16)).view(np.float32), tl.float32)
     if x.dtype.scalar == tl.float32 and precision == "TF32":

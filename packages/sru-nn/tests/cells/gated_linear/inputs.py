@@ -1,4 +1,4 @@
-"""Random inputs of the gated linear recurrence, with gates that are hard, and what it returns for them."""
+"""Random inputs of the gated linear recurrence, including difficult gates, and its results for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GatedLinearRNN`: its equations, what its gates remember at first, what it refuses."""
+"""`GatedLinearRNN`: its equations, the initial memory of its gates, and invalid arguments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_equations(output_gate):
 
 
 def test_gates_keep_their_precision_in_half():
-    """A gate of 1 − 1/4096 is one in bfloat16, and so its memory would never end."""
+    """A gate of 1 − 1/4096 rounds to one in bfloat16 and would never forget."""
     rnn = GatedLinearRNN(D, D, 1, memory=4096).bfloat16()
     with torch.no_grad():
         rnn.layers[0].transform.weight.zero_()  # no keys: the state decays alone
@@ -44,14 +44,14 @@ def test_gates_keep_their_precision_in_half():
     torch.testing.assert_close(last[0, 0, :, :, 0].double(), gates**100, rtol=1e-5, atol=0)
 
 
-def test_dropout_is_of_training_alone():
+def test_dropout_applies_only_in_training():
     rnn, x = GatedLinearRNN(E, D, L, dropout=0.5), torch.randn(T, B, E)
     assert not torch.equal(rnn(x)[0], rnn(x)[0])
     rnn.eval()
     assert torch.equal(rnn(x)[0], rnn(x)[0])
 
 
-def test_the_gates_remember_from_four_steps_to_as_many_as_asked_for():
+def test_the_gates_initially_remember_from_four_to_memory_steps():
     rnn = GatedLinearRNN(E, D, 1, num_heads=2, key_size=5, memory=400)
     steps = 1 / (1 - torch.sigmoid(rnn.layers[0].gate_bias))
     expected = torch.tensor([4.0, 12.6491, 40.0, 126.4911, 400.0])

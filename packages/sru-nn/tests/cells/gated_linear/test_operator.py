@@ -1,4 +1,4 @@
-"""The gated linear recurrence with every backend against the reference, with gates that are hard."""
+"""The gated linear recurrence on every backend against the reference, including difficult gates."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_ends_of_chunks(length, gates):
 def check_rounding(inputs: dict[str, Tensor], tolerance: float) -> None:
     """Compare with float64, with a tolerance relative to the sum of the magnitudes of an element's terms.
 
-    Values that the chunks treat as zero are added to it.
+    An absolute tolerance allows for values that the chunks treat as zero.
     """
     exact = {name: tensor.double() for name, tensor in inputs.items()}
     magnitudes = {name: x if name == "log_g" else x.abs() for name, x in exact.items()}
@@ -177,7 +177,7 @@ def test_nan_in_padding_reaches_nothing(length):
 
 
 def test_inputs_stay_as_they_are_and_may_be_strided():
-    # With one head and one sequence a chunk lies in the input as it lies in the work space.
+    # With one head and one sequence, a chunk has the same layout in the input as in the work space.
     inputs = make_inputs(64, 1, 1)
     before = {name: tensor.clone() for name, tensor in inputs.items()}
     expected = gated_linear_recurrence(**inputs)
@@ -208,7 +208,7 @@ def test_first_and_second_derivatives():
 
 
 def test_derivatives_of_the_operator():
-    """Which is what a graph holds; tensors that nothing watches are taken past it."""
+    """Graphs contain the operator; plain tensors bypass it."""
     leaves = [tensor.requires_grad_() for tensor in make_inputs(5, 1, 2, 2, 2).values()]
 
     def run(*given):
@@ -251,7 +251,7 @@ def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_without_them(fits,
     asked = []
     cuda = SimpleNamespace(gated_linear_fits=lambda *head: asked.append(head) or fits)
     monkeypatch.setattr(pieces, "kernels", lambda: (SimpleNamespace(cuda=cuda), {torch.float64: "float64"}))
-    found = iter(["kernels", "triton"])  # the choice, and the one without the kernels
+    found = iter(["kernels", "triton"])  # the first choice, and the choice without the kernels
     monkeypatch.setattr(backend, "active", lambda device: next(found))
     q, v = (torch.empty(2, 1, 1, size, dtype=torch.float64, device="meta") for size in (3, 5))
     assert pieces.choose(SimpleNamespace(q=q, v=v)) == chosen

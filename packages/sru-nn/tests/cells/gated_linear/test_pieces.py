@@ -1,4 +1,4 @@
-"""Several sequences in a row, or concatenated, with every backend against each of them alone."""
+"""Several sequences per row, or concatenated, on every backend against each sequence run alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw(shape: tuple[int, ...], share: float, seed: int) -> Tensor:
 
 
 def by_pieces(q, k, v, log_g, s0=None, s_reset=None, mask_pad=None, reset=None):
-    """A loop over rows and over the pieces of each."""
+    """Loop over the rows and over the pieces of each row."""
     outputs, states = [], []
     for b in range(q.shape[1]):
         marked = reset[:, b] if mask_pad is None else reset[:, b] & ~mask_pad[:, b]
@@ -57,7 +57,7 @@ def by_pieces(q, k, v, log_g, s0=None, s_reset=None, mask_pad=None, reset=None):
 
 
 def one_by_one(q, k, v, log_g, s0, mask_pad=None, *, lengths):
-    """A loop over concatenated sequences."""
+    """Loop over concatenated sequences."""
     pieces = zip(*(x.split(lengths) for x in (q, k, v, log_g)), s0.split(1), strict=True)
     outputs, states = zip(*(reference.gated_linear_recurrence(*piece) for piece in pieces), strict=True)
     return torch.cat(outputs), torch.cat(states)
@@ -140,7 +140,7 @@ def test_nothing_crosses_a_reset(length):
 @either_function
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_non_finite_values_end_at_a_reset(function, bad):
-    """With the kernels; in chunks it may pass, because a gate of zero multiplies it."""
+    """In the kernels and the reference; chunks multiply the values by a gate of zero, so NaN may pass."""
     inputs = make_inputs(40, 1)
     reset = torch.zeros(40, 1, dtype=torch.bool)
     reset[20] = True

@@ -1,4 +1,4 @@
-"""What only Triton has: code for GPUs, and how they multiply matrices."""
+"""Specific to Triton: code for GPUs, and the precision of matrix products."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ interpreted = pytest.mark.skipif(not INTERPRETED, reason="needs Triton's interpr
 @interpreted
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16x6", 1e-5), ("tf32", 2e-3)])
 def test_logarithms_of_gates_are_never_rounded(precision, tolerance, monkeypatch):
-    """However matrices are multiplied, the product of 32 gates is that of float32."""
+    """The product of 32 gates has float32 precision, whatever the precision of matrix products."""
     from sru_nn.cells.gated_linear import triton
 
     monkeypatch.setattr(triton, "_precision", lambda like: precision)
@@ -66,7 +66,7 @@ def test_logarithms_of_gates_are_never_rounded(precision, tolerance, monkeypatch
 
 @interpreted
 def test_a_place_without_a_chunk_holds_zero():
-    """Not what the memory held, which deterministic algorithms fill with NaN."""
+    """It is not left uninitialized; deterministic algorithms fill uninitialized memory with NaN."""
     from sru_nn.cells.gated_linear import triton
 
     given = make_inputs(40, 1)

@@ -25,7 +25,7 @@ def build(case: dict[str, Any], **options: Any) -> nn.Module:
     arguments = dict(case["arguments"])
     norms = {"batchnorm": "batch"}
     word = arguments.pop("normalization", arguments.pop("ff_normalization", "batchnorm"))
-    arguments["normalization"] = norms.get(word, "layer")  # of any other word, as they do
+    arguments["normalization"] = norms.get(word, "layer")  # any other word means layer norm, as in theirs
     kind = SLiGRU if case["kind"] in WITH_NORM else LiGRU
     return kind(E, D, batch_first=True, **arguments | options).double().train(case["training"])
 
@@ -47,7 +47,7 @@ def test_parity(case, monkeypatch):
     h.backward(case["upstream"])
     close = {"rtol": 1e-10, "atol": 1e-12}
     torch.testing.assert_close((h, x.grad), (case["h"], case["grad_x"]), **close)
-    # The gradients go the way of the weights: through load_state_dict, into a twin.
+    # Convert the gradients like the weights, by loading them into a copy with load_state_dict.
     expected = copy.deepcopy(module)
     expected.load_state_dict(case["gradients"])
     for (name, parameter), gradient in zip(module.named_parameters(), expected.parameters(), strict=True):
@@ -86,7 +86,7 @@ def test_inside_a_model_and_wrapped():
 
 
 def test_their_initial_state():
-    """It serves both directions, if it can be kept."""
+    """It is used for both directions, and refused by a module without a learned state."""
     case = CASES[2]
     state_dict = case["state_dict"] | {"rnn.0.h_init": torch.tensor([[1.0, 2.0]])}
     module = build(case, learn_initial_state=True)
@@ -140,7 +140,7 @@ def test_the_norm_of_another_class():
 
 
 def test_zeros_of_a_bias_that_is_not_learned():
-    """A state dict without a norm has a bias to leave out, one with a norm has zeros in its place."""
+    """A state dict without a norm has a bias to drop; one with a norm has zeros in its place."""
     whole, without = (LiGRU(E, D, normalization="none", bias=bias) for bias in (True, False))
     nn.init.zeros_(whole.layers[0].transform.bias)
     without.load_state_dict(whole.state_dict())

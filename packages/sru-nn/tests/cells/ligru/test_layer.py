@@ -1,4 +1,4 @@
-"""`LiGRU` and `SLiGRU`: their options, and what they refuse."""
+"""`LiGRU` and `SLiGRU`: options and invalid arguments."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def frames(rnn: nn.Module, x: Tensor, form: str) -> Tensor:
 
 @pytest.mark.parametrize("form", ["mask_pad", "cu_seqlens", "packed"])
 def test_batch_norm_counts_real_frames_only(form):
-    """Outputs, gradients and running statistics are those of PyTorch's batch norm of these frames."""
+    """Outputs, gradients and running statistics equal those of PyTorch's batch norm over these frames."""
     rnn, lengths = LiGRU(E, D, bidirectional=True).double(), [T, 1, 4]
     (layer,) = rnn.layers
     nn.init.normal_(layer.norm.weight)
@@ -97,7 +97,7 @@ def test_batch_norm_of_one_real_frame():
     assert LiGRU(E, D, normalization="layer").step(torch.randn(1, E))[0].isfinite().all()
 
 
-def test_a_dropout_mask_is_of_a_sequence_and_a_direction():
+def test_each_sequence_and_direction_has_its_own_dropout_mask():
     """Dropped candidates are zero in all steps, so that a state of zero stays zero."""
     rnn = SLiGRU(E, 64, dropout=0.5, bidirectional=True, nonlinearity="tanh", normalization="layer")
     h, _ = rnn(torch.randn(T, B, E))
@@ -118,7 +118,7 @@ def test_the_matrix_of_the_state_is_orthogonal():
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
 def test_no_bias_stays_none(normalization):
-    """Training and initialisation cannot reach the zeros in its place."""
+    """Neither training nor initialisation changes the zeros in its place."""
     rnn = LiGRU(E, D, L, normalization=normalization, bias=False)
     for parameter in rnn.parameters():
         nn.init.normal_(parameter)

@@ -1,4 +1,4 @@
-"""`MinGRU`: its equations, and what residual stacks refuse."""
+"""`MinGRU`: its equations, and invalid arguments of residual stacks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_equations():
     torch.testing.assert_close(rnn(x), (h, torch.stack(states)))
 
 
-def test_dropout_is_of_training_alone():
+def test_dropout_applies_only_in_training():
     rnn, x = MinGRU(E, D, L, dropout=0.5), torch.randn(T, B, E)
     assert not torch.equal(rnn(x)[0], rnn(x)[0])
     rnn.eval()

@@ -1,4 +1,4 @@
-"""The ways of the minimal GRU's recurrence against the reference."""
+"""Each implementation of the minimal GRU's recurrence against the reference."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_second_derivatives():
     seed=st.integers(0, 999),
 )
 def test_resets(implementation, length, batch, size, padded, replaced, seed):
-    """Also where the loop would be fastest without them: there is no scan with starts."""
+    """Also for sizes where the loop would be fastest without resets: the scan does not support starts."""
     torch.manual_seed(seed)
     inputs = make_inputs(length, batch, size, seed=seed)
     inputs += [torch.randn(size, dtype=torch.float64)] * replaced
@@ -140,7 +140,7 @@ def test_sequences_end_to_end(implementation, lengths, size, seed):
 
 
 @pytest.mark.usefixtures("implementation")
-@pytest.mark.parametrize("size", [3, 70 if INTERPRETED else 5000])  # of wide rows the loop is fastest
+@pytest.mark.parametrize("size", [3, 70 if INTERPRETED else 5000])  # for wide rows the loop is fastest
 def test_nothing_crosses_a_reset(size):
     u, h0 = make_inputs(4, 2, size)
     reset = (torch.arange(4) == 2).unsqueeze(1).expand(4, 2)

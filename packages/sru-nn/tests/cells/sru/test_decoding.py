@@ -1,4 +1,4 @@
-"""One step without gradients, which is a single kernel call: the results equal those of the full path."""
+"""One step without gradients is a single kernel call, with the results of the full path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS = [
 
 @pytest.fixture(autouse=True)
 def _kernels():
-    """Only the kernels: the reference has no fast path."""
+    """Use the kernels, because the reference has no fast path."""
     with backend.using("kernels"):
         yield
 
@@ -103,7 +103,7 @@ def with_a_custom_transform(rnn: SRU) -> None:
         with_a_custom_transform,
     ],
 )
-def test_parts_that_are_not_as_they_were_made(steps, assert_close, change):
+def test_modified_layers_take_the_full_path(steps, assert_close, change):
     rnn = make().eval()
     change(rnn)
     check(rnn, torch.randn(1, B, E), None, assert_close)

@@ -66,7 +66,7 @@ def results(run: Any, inputs: ops.Inputs, upstream: list[Tensor | None]) -> list
     given = {name: getattr(inputs, name) for name in LEAVES if getattr(inputs, name) is not None}
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in given.items()}
     outputs = run(inputs._replace(**leaves))
-    # Without a step and without c0 the last state depends on nothing.
+    # With no steps and no c0, the last state depends on no input.
     pairs = zip(outputs, upstream, strict=True)
     used = [pair for pair in pairs if pair[0].requires_grad and pair[1] is not None]
     total = sum((output * weight).sum() for output, weight in used)
@@ -85,7 +85,7 @@ def oracle(inputs: ops.Inputs) -> tuple[Tensor, Tensor]:
 @given(
     length=st.sampled_from([0, 1, 2, 7, 33]),
     batch=st.integers(0, 4),
-    hidden=st.sampled_from([1, 5, 16, 17, 40 if INTERPRETED else 100]),  # 40 are two programs in Triton
+    hidden=st.sampled_from([1, 5, 16, 17, 40 if INTERPRETED else 100]),  # 40 takes two programs in Triton
     options=st.fixed_dictionaries(
         {
             "gates": st.sampled_from([3, 4]),
@@ -203,7 +203,7 @@ def test_second_derivatives(implementation, dispatched, options):
     assert torch.autograd.gradgradcheck(run, leaves)
     total = sum(result.sin().sum() for result in run(*leaves))
     gradients = torch.autograd.grad(total, leaves, retain_graph=True)
-    # Those that can be differentiated are computed in another way.
+    # Gradients that can be differentiated again are computed in another way.
     torch.testing.assert_close(torch.autograd.grad(total, leaves, create_graph=True), gradients)
 
 
@@ -230,7 +230,7 @@ def test_a_dropout_mask_with_a_gradient():
 
 
 class Watch(TorchDispatchMode):
-    """Notes which of our operators run, and on what device."""
+    """Records which of our operators run, and on which device."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Rows of several sequences, and concatenated ones, by the operators against the reference in float64."""
+"""The operators on rows of several sequences and on concatenated ones, against the float64 reference."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def check(implementation, assert_close, arguments, dispatched, used):
         assert_close(ours, theirs)
 
 
-def test_the_kernels_are_told_the_order_in_which_a_gpu_starts(monkeypatch):
+def test_the_kernels_receive_the_launch_order(monkeypatch):
     kernels = pytest.importorskip("sru_kernels")
     told = {}
 
@@ -174,7 +174,7 @@ def test_sequences_end_to_end(
 @pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_reset_is_a_fresh_sequence(bidirectional, assert_close):
-    """Without the reference's own idea of a start: a loop over the pieces of one row."""
+    """Loop over the pieces of one row, without relying on how the reference restarts."""
     given = make_arguments(length=9, batch=1, bidirectional=bidirectional, padded=False, dropout=False)
     cuts = [0, 2, 3, 7, 9]
     given["reset"] = torch.zeros(9, 1, dtype=torch.bool)
@@ -241,7 +241,7 @@ def test_a_reset_at_the_beginning_replaces_the_given_state():
 
 @pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_reset_at_padding_counts_for_nothing(bidirectional):
+def test_a_reset_at_padding_is_ignored(bidirectional):
     given = make_arguments(bidirectional=bidirectional)
     given["mask_pad"][2] = True
     marked = given | {"reset": given["reset"] | given["mask_pad"]}
@@ -298,7 +298,7 @@ def test_second_derivatives(form):
     assert torch.autograd.gradgradcheck(function, leaves)
     total = sum(result.sin().sum() for result in function(*leaves))
     gradients = torch.autograd.grad(total, leaves, retain_graph=True)
-    # Those that can be differentiated are computed in another way.
+    # Gradients that can be differentiated again are computed in another way.
     torch.testing.assert_close(torch.autograd.grad(total, leaves, create_graph=True), gradients)
 
 

@@ -1,4 +1,4 @@
-"""What only the stack of SRU layers has: two forms of its state, dropout, arguments of `sru`, refusals."""
+"""Specific to the stack of SRU layers: two forms of its state, dropout, arguments of `sru`, errors."""
 
 from __future__ import annotations
 

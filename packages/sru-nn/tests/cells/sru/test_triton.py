@@ -1,4 +1,4 @@
-"""What only Triton has: code for GPUs, and its own places in memory."""
+"""Specific to Triton: code for GPUs, and its computation of memory addresses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = {
         "activation": "identity",
         "dtype": torch.float32,
     },
-    # Triton takes a size of one for a constant.
+    # Triton treats a size of one as a constant.
     "one column": {"hidden": 1, "batch": 1, "dtype": torch.float64},
 }
 
@@ -54,7 +54,7 @@ def test_code_for_a_gpu_keeps_everything_in_registers(compile_launches, monkeypa
 
 @pytest.mark.skipif(not INTERPRETED, reason="needs Triton's interpreter")
 def test_more_than_two_to_the_31_elements():
-    """A sequence at their end. The memory before it is never touched, so there need not be as much."""
+    """A sequence at the end of a large tensor, whose other memory is never touched and need not exist."""
     from sru_nn.cells.sru import triton
 
     hidden, steps = 64, 3

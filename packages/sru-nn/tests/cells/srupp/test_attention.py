@@ -215,7 +215,7 @@ def test_a_long_sequence_makes_no_short_one_longer():
 
 
 class Spy:
-    """Stands for `scaled_dot_product_attention` and keeps its arguments."""
+    """Wraps `scaled_dot_product_attention` and records its arguments."""
 
     def __init__(self):
         self.calls = []
@@ -276,7 +276,7 @@ def test_dropout_of_the_map_drops_whole_weights_in_training_only():
     kept = (ratio - 2).abs() < 1e-8
     assert (kept | (ratio.abs() < 1e-8)).all()
     assert 10 < int(kept[0, :, 0].sum()) < 54
-    assert torch.equal(kept.all(-1), kept.any(-1))  # of all features of a head at once
+    assert torch.equal(kept.all(-1), kept.any(-1))  # for all features of a head at once
     module.eval()
     torch.testing.assert_close(module(x), module.linear3(z + v))
 

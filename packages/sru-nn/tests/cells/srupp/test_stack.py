@@ -97,7 +97,7 @@ def test_packed_sequences_with_a_memory():
 
 
 def test_the_lengths_of_sequences_are_read_once_for_all_layers(monkeypatch):
-    """A single layer reads them too, and the next call reads its own, even from the same tensor."""
+    """Each call reads them again, even from the same tensor; so does a layer called alone."""
     rnn, x, cu_seqlens = make(causal=True), draw(9, E), torch.tensor([0, 4, 9])
     run, read = ragged_attention._read, []
     monkeypatch.setattr(ragged_attention, "_read", lambda *given: read.append(given) or run(*given))
