@@ -13,7 +13,7 @@ def test_zeroes_a_share_of_p_and_keeps_the_mean(p: float) -> None:
     y = Dropout(p)(torch.ones(400, 1001))
     zero = (y == 0).double()
     assert abs(zero.mean() - p) < 0.005  # seven standard deviations
-    # Each of the four elements that share a word, and each row.
+    # Each of the four elements that share a word.
     assert abs(zero.flatten()[: 400 * 1000].view(-1, 4).mean(0) - p).max() < 0.01
     torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=1e-4, atol=0)
 

@@ -85,7 +85,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_over(
     assert_same_checkpoints(run, trained_run)
 
 
-def test_at_most_a_minute_of_training_is_lost(
+def test_a_run_continues_from_a_save_within_an_epoch(
     small_options: list[str],
     run: Path,
     trained_run: Path,

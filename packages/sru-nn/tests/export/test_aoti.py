@@ -81,7 +81,7 @@ class DependsOnData(nn.Module):
     """A projection that no graph can hold."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Repeat the input as often as it says."""
+        """Branch on the values of the input."""
         return x.repeat(1, 1, 3) if x.sum() > 0 else x.repeat(1, 1, 3) * 2
 
 
