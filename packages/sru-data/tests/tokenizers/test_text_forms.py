@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import builtins
+import sys
 
 import pytest
 from hypothesis import given
@@ -68,14 +68,7 @@ def test_the_language_is_a_code(moses: str) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *args: object, **options: object) -> object:
-        if name == "sacremoses":
-            raise ImportError("No module named 'sacremoses'")
-        return found(name, *args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
     text_forms._rules.cache_clear()
     with pytest.raises(DataError, match=r'run `python -m pip install "sru-data\[moses\]"`'):
         ENGLISH.apply("a")

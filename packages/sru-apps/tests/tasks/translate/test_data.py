@@ -183,9 +183,10 @@ def test_raw_sentences_are_tokenized_and_scored_in_one_form(
     assert {"&apos;s", "ball", "."} <= set(data.tokenizer.source.tokens)
     ids = data.tokenizer.encode_target("(Rot!)")
     assert data.translation(ids) == "( Rot ! )"
-    assert data.references("test", 1) == ["( Rot ! )"]
+    targets = data.parts["test"].text(1).targets  # type: ignore[attr-defined]
+    assert data.references(targets) == ["( Rot ! )"]
     plain = make(**files, **how, prepared_dir=str(tmp_path / "moses"))
-    assert (plain.translation(ids), plain.references("test", 1)) == ("(Rot!)", ["(Rot!)"])
+    assert (plain.translation(ids), plain.references(targets)) == ("(Rot!)", ["(Rot!)"])
     with pytest.raises(UserError, match="the pretokenizer moses needs source_language and target_language"):
         make(**files, pretokenizer="moses", prepared_dir=str(tmp_path / "without"))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
-from typing import Any
+import sys
 
 import pytest
 
@@ -62,13 +61,6 @@ def test_a_sentence_too_short_for_four_grams_has_a_score() -> None:
 
 
 def test_missing_sacrebleu(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *args: Any, **options: Any) -> Any:
-        if name == "sacrebleu":
-            raise ImportError(name)
-        return found(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(UserError, match=r"run `pip install 'sru-apps\[translate\]'`"):
         import_sacrebleu()

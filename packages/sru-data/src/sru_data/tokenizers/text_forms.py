@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -95,10 +96,9 @@ def _rules(language: str) -> _Rules:
 def _sacremoses() -> Any:
     # Imported here, since only some models need it.
     try:
-        import sacremoses  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        return importlib.import_module("sacremoses")
     except ImportError as error:
         raise DataError(
             f"TextForm: expected the package sacremoses for Moses' tokenization, got none ({error}); run "
             '`python -m pip install "sru-data[moses]"`'
         ) from error
-    return sacremoses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -273,18 +273,11 @@ class TranslationData(BatchData[Example, Batch]):
         text = self.tokenizer.decode(ids)
         return text if self.hparams["bleu_tokenizer"] == "none" else self.tokenizer.target.form.undo(text)
 
-    def references(self, part: str, index: int) -> list[str]:
-        """Return the reference translations of a sentence, as they are scored.
-
-        Args:
-            part: The part of the data.
-            index: The number of the sentence.
-        """
+    def references(self, targets: Iterable[str]) -> list[str]:
+        """Return the reference translations of a sentence, as they are scored."""
         assert self.tokenizer is not None
         form = self.tokenizer.target.form
-        parts: Any = self.parts
-        rewrite = form.apply if self.hparams["bleu_tokenizer"] == "none" else form.undo
-        return list(map(rewrite, parts[part].text(index).targets))
+        return list(map(form.apply if self.hparams["bleu_tokenizer"] == "none" else form.undo, targets))
 
     @classmethod
     def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

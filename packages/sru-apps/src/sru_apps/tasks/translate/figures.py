@@ -27,21 +27,21 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
         device: Not used; the translations already exist.
     """
     found = sorted(module.translations[part].items())
-    sources = [data.parts[part].text(index).source for index, _ in found]
-    references = [data.references(part, index) for index, _ in found]
+    texts = [data.parts[part].text(index) for index, _ in found]
+    references = [data.references(text.targets) for text in texts]
     translations = [translation for _, translation in found]
     scorer = data.scorer()
     scores = scorer.corpus(translations, references)
     bleu, chrf = scorer.signatures
     rows = [_COLUMNS]
-    for source, targets, translation in zip(sources, references, translations, strict=True):
+    for text, targets, translation in zip(texts, references, translations, strict=True):
         own = scorer.sentence(translation, targets)
-        rows.append((f"{own.bleu:.2f}", f"{own.chrf:.2f}", source, targets[0], translation))
+        rows.append((f"{own.bleu:.2f}", f"{own.chrf:.2f}", text.source, targets[0], translation))
     with atomic_write(folder / "translations.txt") as file:
         file.writelines(f"{on_one_line(translation)}\n".encode() for translation in translations)
     with atomic_write(folder / "sentences.tsv") as file:
         file.writelines(("\t".join(map(on_one_line, row)) + "\n").encode() for row in rows)
-    place = {"dataset": data.dataset, "part": part, "sentences": len(sources), "beam": module.config.beam}
+    place = {"dataset": data.dataset, "part": part, "sentences": len(texts), "beam": module.config.beam}
     signatures = {"bleu_signature": bleu, "chrf_signature": chrf}
     write_json(folder / "scores.json", {**place, **scores._asdict(), **signatures})
     lines = [

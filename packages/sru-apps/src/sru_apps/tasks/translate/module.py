@@ -104,7 +104,8 @@ class TranslationModule(TaskModule):
     def on_validation_epoch_end(self) -> None:
         """Log the figures of all sentences."""
         data: TranslationData = self.trainer.datamodule  # type: ignore[attr-defined]
-        references = [data.references(self.stage, index) for index in self._found]
+        part: Any = data.parts[self.stage]
+        references = [data.references(part.text(index).targets) for index in self._found]
         scores = data.scorer().corpus(list(self._found.values()), references)
         self.translations[self.stage] = self._found
         loss = self._nats / max(1, self._tokens)
